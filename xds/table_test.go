@@ -1,0 +1,235 @@
+package xds_test
+
+import (
+	"errors"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tcp "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/kuma-mirror/kuma-mirror/xds"
+)
+
+func packed(m proto.Message) *anypb.Any {
+	GinkgoHelper()
+	value, err := anypb.New(m)
+	Expect(err).NotTo(HaveOccurred())
+	return value
+}
+
+func listenerWith(filters ...proto.Message) *listener.Listener {
+	chain := &listener.FilterChain{}
+	for _, f := range filters {
+		chain.Filters = append(chain.Filters, &listener.Filter{
+			Name: "filter", ConfigType: &listener.Filter_TypedConfig{TypedConfig: packed(f)},
+		})
+	}
+	return &listener.Listener{Name: "outbound", FilterChains: []*listener.FilterChain{chain}}
+}
+
+func prefix(p string) *route.RouteMatch {
+	return &route.RouteMatch{PathSpecifier: &route.RouteMatch_Prefix{Prefix: p}}
+}
+
+func to(cluster string) *route.RouteAction {
+	return &route.RouteAction{
+		ClusterSpecifier: &route.RouteAction_Cluster{Cluster: cluster},
+		Timeout:          durationpb.New(0),
+	}
+}
+
+func routeTo(match *route.RouteMatch, action *route.RouteAction) *route.Route {
+	return &route.Route{Match: match, Action: &route.Route_Route{Route: action}}
+}
+
+// table is what the entries of twoEntries make: /api to a and b by weight, the
+// rest to a.
+func table() *route.RouteConfiguration {
+	split := &route.RouteAction{ClusterSpecifier: &route.RouteAction_WeightedClusters{
+		WeightedClusters: &route.WeightedCluster{Clusters: []*route.WeightedCluster_ClusterWeight{
+			{Name: "a", Weight: wrapperspb.UInt32(90)},
+			{Name: "b", Weight: wrapperspb.UInt32(10)},
+		}},
+	}}
+	return &route.RouteConfiguration{Name: "outbound:a", VirtualHosts: []*route.VirtualHost{{
+		Name: "a", Domains: []string{"*"},
+		Routes: []*route.Route{routeTo(prefix("/api"), split), routeTo(prefix("/"), to("a"))},
+	}}}
+}
+
+func twoEntries() []xds.Entry {
+	return []xds.Entry{
+		{Match: prefix("/api"), Clusters: []xds.WeightedCluster{{Name: "a", Weight: 90}, {Name: "b", Weight: 10}}},
+		{Match: prefix("/"), Clusters: []xds.WeightedCluster{{Name: "a", Weight: 7}}},
+	}
+}
+
+func isMirror(name string) bool { return strings.HasSuffix(name, "_mirror") }
+
+func inline(config *route.RouteConfiguration) *xds.ResourceSet {
+	rs := &xds.ResourceSet{}
+	rs.Add(&xds.Resource{Name: "outbound", Resource: listenerWith(&hcm.HttpConnectionManager{
+		StatPrefix: "a", RouteSpecifier: &hcm.HttpConnectionManager_RouteConfig{RouteConfig: config},
+	})})
+	return rs
+}
+
+func rds(config *route.RouteConfiguration) *xds.ResourceSet {
+	rs := &xds.ResourceSet{}
+	rs.Add(
+		&xds.Resource{Name: "outbound", Resource: listenerWith(&hcm.HttpConnectionManager{
+			StatPrefix:     "a",
+			RouteSpecifier: &hcm.HttpConnectionManager_Rds{Rds: &hcm.Rds{RouteConfigName: config.GetName()}},
+		})},
+		&xds.Resource{Name: config.GetName(), Resource: config},
+	)
+	return rs
+}
+
+// tableIn returns the one table of a set that inline or rds made.
+func tableIn(rs *xds.ResourceSet) *route.RouteConfiguration {
+	GinkgoHelper()
+	if routes := rs.Routes(); len(routes) == 1 {
+		return routes[0]
+	}
+	manager := &hcm.HttpConnectionManager{}
+	Expect(rs.Listeners()[0].FilterChains[0].Filters[0].GetTypedConfig().UnmarshalTo(manager)).To(Succeed())
+	return manager.GetRouteConfig()
+}
+
+func policies(cluster string) []*route.RouteAction_RequestMirrorPolicy {
+	return []*route.RouteAction_RequestMirrorPolicy{{Cluster: cluster}}
+}
+
+var _ = Describe("the route tables of a listener", func() {
+	forms := []TableEntry{
+		Entry("inline in the listener, as Kuma's", inline),
+		Entry("as resources of their own", rds),
+	}
+
+	DescribeTable("get policies on the entry they belong to and no other",
+		func(form func(*route.RouteConfiguration) *xds.ResourceSet) {
+			rs := form(table())
+			tables, err := xds.FindTables(rs, "outbound", twoEntries(), isMirror)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(tables.Inject([][]*route.RouteAction_RequestMirrorPolicy{policies("b_mirror"), nil})).To(Succeed())
+
+			want := table()
+			want.VirtualHosts[0].Routes[0].GetRoute().RequestMirrorPolicies = policies("b_mirror")
+			Expect(proto.Equal(tableIn(rs), want)).To(BeTrue(), tableIn(rs).String())
+		}, forms)
+
+	DescribeTable("do not change when the same is injected again",
+		func(form func(*route.RouteConfiguration) *xds.ResourceSet) {
+			rs := form(table())
+			for range 2 {
+				tables, err := xds.FindTables(rs, "outbound", twoEntries(), isMirror)
+				Expect(err).NotTo(HaveOccurred())
+				Expect(tables.Inject([][]*route.RouteAction_RequestMirrorPolicy{nil, policies("b_mirror")})).To(Succeed())
+			}
+			Expect(tableIn(rs).GetVirtualHosts()[0].GetRoutes()[1].GetRoute().GetRequestMirrorPolicies()).To(HaveLen(1))
+		}, forms)
+
+	DescribeTable("keep the mirror policies of others, before ours",
+		func(form func(*route.RouteConfiguration) *xds.ResourceSet) {
+			config := table()
+			config.VirtualHosts[0].Routes[0].GetRoute().RequestMirrorPolicies = policies("theirs")
+			rs := form(config)
+			tables, err := xds.FindTables(rs, "outbound", twoEntries(), isMirror)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(tables.Inject([][]*route.RouteAction_RequestMirrorPolicy{policies("b_mirror"), nil})).To(Succeed())
+			Expect(tableIn(rs).GetVirtualHosts()[0].GetRoutes()[0].GetRoute().GetRequestMirrorPolicies()).
+				To(HaveExactElements(HaveField("Cluster", "theirs"), HaveField("Cluster", "b_mirror")))
+		}, forms)
+
+	DescribeTable("leave the listener alone, to the byte, where there is nothing to inject",
+		func(form func(*route.RouteConfiguration) *xds.ResourceSet) {
+			rs := form(table())
+			before := proto.Clone(rs.Listeners()[0])
+			tables, err := xds.FindTables(rs, "outbound", twoEntries(), isMirror)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(tables.Inject(make([][]*route.RouteAction_RequestMirrorPolicy, 2))).To(Succeed())
+			Expect(proto.Equal(rs.Listeners()[0], before)).To(BeTrue())
+		}, forms)
+
+	DescribeTable("are refused, with the place, where they are not what the TrafficRoute says",
+		func(change func(*route.VirtualHost, *route.RouteConfiguration), reason string) {
+			config := table()
+			change(config.VirtualHosts[0], config)
+			for _, form := range []func(*route.RouteConfiguration) *xds.ResourceSet{inline, rds} {
+				_, err := xds.FindTables(form(config), "outbound", twoEntries(), isMirror)
+				Expect(err).To(MatchError(ContainSubstring(reason)))
+			}
+		},
+		Entry("a route more", func(v *route.VirtualHost, _ *route.RouteConfiguration) {
+			v.Routes = append(v.Routes, routeTo(prefix("/"), to("a")))
+		}, "it has 3 routes where the TrafficRoute makes 2"),
+		Entry("routes swapped", func(v *route.VirtualHost, _ *route.RouteConfiguration) {
+			v.Routes[0], v.Routes[1] = v.Routes[1], v.Routes[0]
+		}, `route 1 of 2 matches {"prefix":"/"} where the TrafficRoute says {"prefix":"/api"}`),
+		Entry("another match", func(v *route.VirtualHost, _ *route.RouteConfiguration) {
+			v.Routes[0].Match = prefix("/other")
+		}, `route 1 of 2 matches {"prefix":"/other"} where the TrafficRoute says {"prefix":"/api"}`),
+		Entry("another cluster", func(v *route.VirtualHost, _ *route.RouteConfiguration) {
+			v.Routes[1].Action = &route.Route_Route{Route: to("c")}
+		}, "route 2 of 2 goes to c where the TrafficRoute says a"),
+		Entry("other weights", func(v *route.VirtualHost, _ *route.RouteConfiguration) {
+			v.Routes[0].GetRoute().GetWeightedClusters().GetClusters()[1].Weight = wrapperspb.UInt32(11)
+		}, "route 1 of 2 goes to a (weight 90) and b (weight 11) where the TrafficRoute says a (weight 90) and b (weight 10)"),
+		Entry("a redirect", func(v *route.VirtualHost, _ *route.RouteConfiguration) {
+			v.Routes[1].Action = &route.Route_Redirect{Redirect: &route.RedirectAction{}}
+		}, "route 2 of 2: it goes to no cluster"),
+		Entry("two virtual hosts", func(_ *route.VirtualHost, c *route.RouteConfiguration) {
+			c.VirtualHosts = append(c.VirtualHosts, &route.VirtualHost{Name: "other"})
+		}, "it has 2 virtual hosts where the TrafficRoute makes one"),
+	)
+
+	It("are all changed where a listener has several filter chains", func() {
+		manager := &hcm.HttpConnectionManager{RouteSpecifier: &hcm.HttpConnectionManager_RouteConfig{RouteConfig: table()}}
+		l := listenerWith(manager)
+		l.DefaultFilterChain = proto.Clone(l.FilterChains[0]).(*listener.FilterChain)
+		rs := &xds.ResourceSet{}
+		rs.Add(&xds.Resource{Name: "outbound", Resource: l})
+		tables, err := xds.FindTables(rs, "outbound", twoEntries(), isMirror)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(tables.Inject([][]*route.RouteAction_RequestMirrorPolicy{policies("b_mirror"), nil})).To(Succeed())
+		for _, chain := range []*listener.FilterChain{l.FilterChains[0], l.DefaultFilterChain} {
+			got := &hcm.HttpConnectionManager{}
+			Expect(chain.Filters[0].GetTypedConfig().UnmarshalTo(got)).To(Succeed())
+			Expect(got.GetRouteConfig().GetVirtualHosts()[0].GetRoutes()[0].GetRoute().GetRequestMirrorPolicies()).To(HaveLen(1))
+		}
+	})
+
+	It("do not exist behind a TCP listener", func() {
+		rs := &xds.ResourceSet{}
+		rs.Add(&xds.Resource{Name: "outbound", Resource: listenerWith(&tcp.TcpProxy{StatPrefix: "a"})})
+		_, err := xds.FindTables(rs, "outbound", twoEntries(), isMirror)
+		Expect(errors.Is(err, xds.ErrNotHTTP)).To(BeTrue())
+	})
+
+	It("cannot be found where listener or table is missing, or scoped", func() {
+		_, err := xds.FindTables(&xds.ResourceSet{}, "outbound", twoEntries(), isMirror)
+		Expect(err).To(MatchError(ContainSubstring(`no listener "outbound"`)))
+
+		rs := rds(table())
+		rs.Remove((*route.RouteConfiguration)(nil), "outbound:a")
+		_, err = xds.FindTables(rs, "outbound", twoEntries(), isMirror)
+		Expect(err).To(MatchError(ContainSubstring(`no route table "outbound:a"`)))
+
+		rs = &xds.ResourceSet{}
+		rs.Add(&xds.Resource{Name: "outbound", Resource: listenerWith(&hcm.HttpConnectionManager{
+			RouteSpecifier: &hcm.HttpConnectionManager_ScopedRoutes{},
+		})})
+		_, err = xds.FindTables(rs, "outbound", twoEntries(), isMirror)
+		Expect(err).To(MatchError(ContainSubstring("neither inline nor RDS")))
+	})
+})

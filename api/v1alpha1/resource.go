@@ -64,8 +64,8 @@ type Resource struct {
 	// says; never nil.
 	Spec proto.Message
 	// Source says where the resource was read: a file's path, "-" for
-	// standard input or a URL; with "#2" for the second document of several.
-	// For messages only.
+	// standard input or a URL; with "#1", "#2" for the resources of one that
+	// holds several, items of lists counted. For messages only.
 	Source string
 }
 

@@ -39,8 +39,8 @@ type Outbound struct {
 	Listener string
 	// Tags of the outbound; `kuma.io/service` at least.
 	Tags api.Tags
-	// Route is the TrafficRoute that governs the outbound, as SelectRoute
-	// picks it and Resolve fits it to the tags; nil where none does.
+	// Route is the TrafficRoute that governs the outbound, as
+	// RouteSelector picks it; nil where none does.
 	Route *Route
 }
 

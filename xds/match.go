@@ -43,8 +43,8 @@ func headerMatcher(name string, m *api.TrafficRoute_Http_Match_StringMatcher) *r
 			MatchPattern: &matcher.StringMatcher_Exact{Exact: value.Exact},
 		}}
 	case *api.TrafficRoute_Http_Match_StringMatcher_Regex:
-		//lint:ignore SA1019 Kuma emits the deprecated field, and tables are compared with it
 		out.HeaderMatchSpecifier = &route.HeaderMatcher_SafeRegexMatch{
+			//lint:ignore SA1019 Kuma emits the deprecated field, and tables are compared with it
 			SafeRegexMatch: &matcher.RegexMatcher{Regex: value.Regex},
 		}
 	}

@@ -1,0 +1,80 @@
+# Targets are described by the comment after '##'; `make help` prints them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# The Envoy of Kuma 2.14, which the commands run, and the newest.
+ENVOY_VERSION := 1.38.2
+ENVOY_VERSIONS := $(ENVOY_VERSION) 1.40.0
+
+# The tools that are not part of the program have a module of their own.
+TOOL = go tool -modfile=tools.mod
+VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GET_ENVOY = python3 build/envoy/envoy.py
+# Test files of this module (kuma/ is one of its own) that contain $(1), and their packages.
+test_files_with = $(sort $(shell grep -rlE --include='*_test.go' --exclude-dir=kuma '$(1)' .))
+packages_with = $(sort $(dir $(call test_files_with,$(1))))
+
+.PHONY: help
+help: ## this list
+	@echo 'make <target>, where the target is one of'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: ## build bin/kuma-mirror
+	@mkdir -p bin
+	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/kuma-mirror ./cmd/kuma-mirror
+
+.PHONY: envoy
+envoy: ## get the pinned Envoy; the last line printed is its path (ENVOY=... uses yours)
+	@$(GET_ENVOY) path $(ENVOY_VERSION)
+
+.PHONY: envoys
+envoys: ## get every Envoy the tests run on
+	@$(GET_ENVOY) tests $(ENVOY_VERSIONS) | tr ':' '\n'
+
+.PHONY: demo
+demo: build envoy ## two backends, a mirror and an Envoy to look at; Ctrl-C ends it
+	@bin/kuma-mirror demo $(DEMO_FLAGS)
+
+.PHONY: test
+test: ## every test, on every pinned Envoy
+	@ENVOY_VERSIONS='$(ENVOY_VERSIONS)' build/test.sh
+
+.PHONY: lint
+lint: ## formatting, vet, staticcheck, buf, go.mod
+	@build/lint.sh
+
+.PHONY: generate
+generate: ## write api/**/*.pb.go anew from the .proto files
+	$(TOOL) buf generate
+
+.PHONY: check-generated
+check-generated: ## fail if `make generate` would change anything
+	@build/check-generated.sh
+
+.PHONY: golden
+golden: ## write the golden files anew; read the diff before you commit it
+	UPDATE_GOLDEN_FILES=true KUMA_MIRROR_TEST_ENVOYS="$$($(GET_ENVOY) tests $(ENVOY_VERSIONS))" \
+		go test -count=1 $(call packages_with,UPDATE_GOLDEN_FILES)
+
+.PHONY: bench
+bench: build ## every benchmark (BENCH=regexp for some)
+	KUMA_MIRROR_TEST_ENVOYS="$$($(GET_ENVOY) tests $(ENVOY_VERSIONS))" \
+		go test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -timeout 30m $(call packages_with,^func Benchmark)
+
+.PHONY: fuzz
+fuzz: ## fuzz every target for FUZZTIME (30s)
+	@for file in $(call test_files_with,^func Fuzz); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$$file"); do \
+			echo "== $$target ($$file)"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime '$(or $(FUZZTIME),30s)' "$$(dirname "$$file")" || exit 1; \
+		done; \
+	done
+
+.PHONY: clean
+clean: ## remove what was built; the Envoys stay
+	rm -rf bin .cache

@@ -17,6 +17,14 @@ Policies are Kuma's TrafficRoutes with a mirror section.`,
 		SilenceUsage:  true,
 	}
 	// Each command lives in a file of its own, named after it.
-	root.AddCommand()
+	root.AddCommand(
+		newDemoCommand(),
+		newValidateCommand(),
+		newRenderCommand(),
+		newRunCommand(),
+		newProxyCommand(),
+		newBackendCommand(),
+		newVersionCommand(),
+	)
 	return root
 }

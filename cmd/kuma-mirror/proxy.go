@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
+	"github.com/kuma-mirror/kuma-mirror/internal/envoybin"
+	"github.com/kuma-mirror/kuma-mirror/standalone/envoy"
+)
+
+// envoyLogLevels are those of Envoy's --log-level.
+var envoyLogLevels = []string{"trace", "debug", "info", "warn", "error", "critical", "off"}
+
+func newProxyCommand() *cobra.Command {
+	var o envoy.Options
+	var binary string
+	var printOnly bool
+	var logs logFlags
+	cmd := &cobra.Command{
+		Use:   "proxy --dataplane NAME [-- ENVOY-ARGS]",
+		Short: "Start the Envoy of one data plane and look after it",
+		Long: `Proxy asks the host (kuma-mirror run) for the bootstrap of a data plane, starts
+Envoy with it and looks after it. It waits for the host as long as it takes; once
+Envoy runs, the host may go and come back.
+
+An Envoy that ends by itself is started again; after more than 5 such ends in a
+minute proxy gives up, with exit code 1 and Envoy's last lines.
+
+Signals:
+  SIGINT, SIGTERM  Envoy stops accepting connections, finishes what is in flight,
+                   for --drain-time at most, and ends. The same signal once more
+                   ends it at once.
+  SIGUSR1          is passed on: Envoy opens its log files again.
+  SIGHUP           is passed on: Envoy notes and ignores it.
+
+Where networking.admin.port of the Dataplane is set, Envoy's admin API is on that
+port of 127.0.0.1; else it is on a socket that only proxy itself uses.
+
+Exit codes:
+  0  ended by SIGINT or SIGTERM
+  1  there is no such data plane, or Envoy cannot run
+  2  the command line is wrong`,
+		Example: `  # The Envoy of the data plane "web" in the mesh "default".
+  kuma-mirror proxy --dataplane web
+
+  # Another mesh and host; what follows -- goes to Envoy.
+  kuma-mirror proxy --mesh shop --dataplane web --xds-address 127.0.0.1:15678 -- --concurrency 2
+
+  # Only show what Envoy would be started with.
+  kuma-mirror proxy --dataplane web --print-bootstrap`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			own := args
+			if dash := cmd.ArgsLenAtDash(); dash >= 0 {
+				own = args[:dash]
+			}
+			if len(own) > 0 {
+				return fmt.Errorf("unexpected argument %q; arguments for Envoy go after --", own[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			if o.Log, err = logs.logger(cmd.ErrOrStderr()); err != nil {
+				return err
+			}
+			if err := oneOf("envoy-log-level", o.LogLevel, envoyLogLevels...); err != nil {
+				return err
+			}
+			if o.DrainTime < 0 {
+				return fmt.Errorf("--drain-time %s has to be 0s or more", o.DrainTime)
+			}
+			o.Args, o.Output = args, cmd.ErrOrStderr()
+			if printOnly {
+				err = printBootstrap(cmd, o)
+			} else {
+				err = runProxy(cmd.Context(), binary, o)
+			}
+			if err != nil {
+				return &failure{code: exitFailed, err: err}
+			}
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.Dataplane, "dataplane", "", "name of the Dataplane")
+	flags.StringVar(&o.Mesh, "mesh", api.DefaultMesh, "mesh of the Dataplane")
+	flags.StringVar(&o.XDSAddress, "xds-address", defaultXDSAddress, "host:port of the host")
+	flags.StringVar(&binary, "envoy", "", "path or name of Envoy (default: $ENVOY, the one that 'make envoy' got, or envoy on PATH)")
+	flags.StringVar(&o.LogLevel, "envoy-log-level", "warn", strings.Join(envoyLogLevels, ", "))
+	flags.DurationVar(&o.DrainTime, "drain-time", 10*time.Second, "how long requests in flight have to finish at the end; 0s ends them at once")
+	flags.BoolVar(&printOnly, "print-bootstrap", false, "print Envoy's bootstrap as YAML and start nothing")
+	logs.add(flags)
+	must(cmd.MarkFlagRequired("dataplane"))
+	return cmd
+}
+
+func printBootstrap(cmd *cobra.Command, o envoy.Options) error {
+	answer, err := envoy.Fetch(cmd.Context(), o.XDSAddress, o.Mesh, o.Dataplane, o.Log)
+	if err != nil {
+		return err
+	}
+	bootstrap, err := envoy.NewBootstrap(envoy.BootstrapConfigOf(answer, o.XDSAddress))
+	if err != nil {
+		return err
+	}
+	text, err := envoy.BootstrapYAML(bootstrap)
+	if err != nil {
+		return err
+	}
+	_, err = cmd.OutOrStdout().Write(text)
+	return err
+}
+
+// runProxy runs Envoy until ctx ends, which the first SIGINT or SIGTERM does.
+func runProxy(ctx context.Context, binary string, o envoy.Options) error {
+	var err error
+	if o.Binary, err = envoybin.Find(binary); err != nil {
+		return err
+	}
+	passed := make(chan os.Signal, 4)
+	signal.Notify(passed, syscall.SIGUSR1, syscall.SIGHUP)
+	defer signal.Stop(passed)
+	o.Signals = passed
+
+	// main ends ctx on the first of these and hears no more of them; a signal
+	// goes to every channel that asked for it.
+	stops := make(chan os.Signal, 2)
+	signal.Notify(stops, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(stops)
+	kill, ended := make(chan struct{}), make(chan struct{})
+	o.Kill = kill
+	counted := make(chan struct{})
+	go func() {
+		defer close(counted)
+		for range 2 {
+			select {
+			case <-stops:
+			case <-ended:
+				return
+			}
+		}
+		close(kill)
+	}()
+	defer func() {
+		close(ended)
+		<-counted
+	}()
+	return envoy.Run(ctx, o)
+}

@@ -1,0 +1,340 @@
+package ads
+
+import (
+	"maps"
+	"time"
+
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+)
+
+// client takes one stream from what its Envoy has to what it is to run. Each
+// stream has its own, so that an Envoy that connects again, or a second one
+// that was given the same node id, is served by what it has said itself.
+//
+// All of it is guarded by Server.mu.
+type client struct {
+	server   *Server
+	protocol Protocol
+	since    time.Time
+	// name and node are known with the first request.
+	name   string
+	node   *node
+	closed bool
+
+	// target is what Envoy is to run; nil while that is not known.
+	target *config
+	// tables is the configuration whose listeners and route tables are sent:
+	// target, or an earlier one until Envoy has target's clusters.
+	tables *config
+	// live are the clusters that a table which Envoy may still use can name.
+	live map[string]bool
+	// kept are the clusters beyond target's that are not to be removed yet.
+	kept map[string]*keptCluster
+	// replaced says that a listener was replaced or removed since Envoy last had
+	// no tables but target's, and drained when the last connection of such a
+	// listener is closed: until then it may use the old listener's clusters.
+	replaced bool
+	drained  time.Time
+	// sweeper removes kept clusters when their time is over.
+	sweeper *time.Timer
+
+	types map[string]*subscription
+	// resumed says that Envoy held a configuration when the stream began.
+	resumed bool
+	// halted says that Envoy refused something of target.
+	halted  bool
+	refusal *Refusal
+}
+
+type keptCluster struct {
+	*item
+	// unnamed is when the last table that could name it was gone; zero before.
+	unnamed time.Time
+}
+
+func newClient(s *Server, p Protocol) *client {
+	c := &client{
+		server: s, protocol: p, since: time.Now(),
+		live: map[string]bool{}, kept: map[string]*keptCluster{},
+		types: make(map[string]*subscription, len(served)),
+	}
+	for _, t := range served {
+		c.types[t] = &subscription{typeURL: t, known: items{}, acked: items{}, owed: map[string]bool{}, refused: map[string]string{}}
+	}
+	return c
+}
+
+// aim makes cfg the target. What is on its way stays on its way.
+func (c *client) aim(cfg *config) {
+	if c.target != nil && c.target.version == cfg.version {
+		return
+	}
+	clusters := c.types[resource.ClusterType]
+	if c.target != nil {
+		for name, i := range c.target.byType[resource.ClusterType] {
+			held := clusters.held(name)
+			if held == nil {
+				continue
+			}
+			if held.version == i.version {
+				held = i // the same cluster, but i has its latest endpoints
+			}
+			c.kept[name] = &keptCluster{item: held}
+		}
+	}
+	for name := range cfg.byType[resource.ClusterType] {
+		delete(c.kept, name)
+	}
+	c.target = cfg
+	c.halted = false
+	for _, t := range c.types {
+		clear(t.refused)
+	}
+}
+
+// advance goes as far as Envoy's acknowledgements allow and sends what is due.
+func (c *client) advance() {
+	if c.target == nil || c.closed {
+		return
+	}
+	c.stage()
+	for _, t := range served {
+		c.respond(c.types[t])
+	}
+}
+
+// stage moves the stream through the steps of a change.
+func (c *client) stage() {
+	if c.target == nil {
+		return
+	}
+	listeners, routes := c.types[resource.ListenerType], c.types[resource.RouteType]
+	// Tables on their way are waited for, so that an Envoy that does not answer
+	// does not pile up clusters that it may still route to.
+	if c.tables != c.target && !c.halted && (listeners.subscribed || routes.subscribed) &&
+		listeners.idle() && routes.idle() && c.clustersReady() {
+		c.tables = c.target
+		clear(listeners.refused)
+		clear(routes.refused)
+		for name := range c.target.byType[resource.ClusterType] {
+			c.live[name] = true
+		}
+	}
+	now := time.Now()
+	if c.tablesReady() {
+		if c.replaced {
+			c.replaced, c.drained = false, now.Add(c.server.drain)
+		}
+		clear(c.live)
+		for name := range c.target.byType[resource.ClusterType] {
+			c.live[name] = true
+		}
+	}
+	c.sweep(now)
+}
+
+// clustersReady says whether tables may name target's clusters. Envoy does not
+// acknowledge clusters before they are warm, so their endpoints are in, too.
+func (c *client) clustersReady() bool {
+	t := c.types[resource.ClusterType]
+	if !t.subscribed {
+		// While a cluster is warming, an Envoy that reconnects asks for
+		// listeners but not yet for clusters.
+		return !c.resumed
+	}
+	return t.runs(c.target.byType[resource.ClusterType])
+}
+
+// tablesReady says whether Envoy has no listeners and route tables but
+// target's.
+func (c *client) tablesReady() bool {
+	listeners, routes := c.types[resource.ListenerType], c.types[resource.RouteType]
+	if c.tables != c.target || c.halted || c.resumed && !listeners.subscribed || !listeners.idle() || !routes.idle() {
+		return false
+	}
+	want := c.target.byType[resource.ListenerType]
+	tables := c.target.byType[resource.RouteType]
+	if !listeners.runs(want) || !routes.runs(tables) {
+		return false
+	}
+	for name := range listeners.known {
+		if want[name] == nil {
+			return false
+		}
+	}
+	if !listeners.subscribed {
+		return true
+	}
+	// A new listener is warm, and the old one gone, only with its route table,
+	// which Envoy asks for after it has acknowledged the listener.
+	for _, name := range c.target.routeTables {
+		if !routes.has(tables[name]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *client) inSync() bool {
+	clusters, listeners := c.types[resource.ClusterType], c.types[resource.ListenerType]
+	desired := c.node.desired
+	return desired != nil && c.target != nil && c.target.version == desired.version &&
+		clusters.subscribed && listeners.subscribed && c.clustersReady() && c.tablesReady() &&
+		c.types[resource.EndpointType].runs(c.target.byType[resource.EndpointType])
+}
+
+// sweep lets go of the kept clusters that nothing has named for long enough.
+func (c *client) sweep(now time.Time) {
+	if c.sweeper != nil {
+		c.sweeper.Stop()
+		c.sweeper = nil
+	}
+	var next time.Duration
+	for name, k := range c.kept {
+		if c.live[name] || c.halted {
+			k.unnamed = time.Time{}
+			continue
+		}
+		if k.unnamed.IsZero() {
+			k.unnamed = now
+		}
+		left := max(c.server.grace-now.Sub(k.unnamed), c.drained.Sub(now))
+		if left <= 0 {
+			delete(c.kept, name)
+		} else if next == 0 || left < next {
+			next = left
+		}
+	}
+	if next > 0 && !c.closed {
+		c.sweeper = time.AfterFunc(next, func() {
+			c.server.mu.Lock()
+			defer c.server.mu.Unlock()
+			c.advance()
+		})
+	}
+}
+
+// view is what the stream is offered of a type; nil if nothing is to be said
+// yet.
+func (c *client) view(typeURL string) items {
+	switch typeURL {
+	case resource.ListenerType, resource.RouteType:
+		if c.tables == nil {
+			return nil
+		}
+		return c.tables.byType[typeURL]
+	case resource.ClusterType:
+		return c.withKept(typeURL, func(k *item) *item { return k })
+	default:
+		return c.withKept(typeURL, func(k *item) *item { return k.endpoints })
+	}
+}
+
+func (c *client) withKept(typeURL string, of func(*item) *item) items {
+	view := c.target.byType[typeURL]
+	if len(c.kept) == 0 {
+		return view
+	}
+	view = maps.Clone(view)
+	for _, k := range c.kept {
+		if i := of(k.item); i != nil && view[i.name] == nil {
+			view[i.name] = i
+		}
+	}
+	return view
+}
+
+// resume takes in what Envoy said it has when it first asked for the type.
+func (c *client) resume(t *subscription, has items) {
+	c.resumed = true
+	if t.typeURL == resource.EndpointType && !c.types[resource.ClusterType].subscribed {
+		// Envoy asks for clusters first, except while one is warming: then it
+		// withholds that request and waits for endpoints, which it may already
+		// count among those it has (Envoy issue 36951). Send them all.
+		return
+	}
+	t.acknowledged = has.version()
+	has = maps.Clone(has)
+	maps.DeleteFunc(has, func(name string, _ *item) bool { return t.owed[name] })
+	t.known, t.acked = has, maps.Clone(has)
+	if t.typeURL != resource.ClusterType {
+		return
+	}
+	// Whether listeners were replaced before, Envoy does not say.
+	c.replaced = true
+	for name, i := range has {
+		c.live[name] = true
+		if c.target == nil || c.target.byType[resource.ClusterType][name] == nil {
+			c.kept[name] = &keptCluster{item: i}
+		}
+	}
+}
+
+// remembers returns the clusters that Envoy has if it calls them version. Only
+// for state of the world, where a response is all there is.
+func (c *client) remembers(version string) (items, bool) {
+	t := c.types[resource.ClusterType]
+	if t.acknowledged == version {
+		return t.acked, true
+	}
+	for _, r := range t.outstanding {
+		if r.version == version {
+			return r.sent, true
+		}
+	}
+	return nil, false
+}
+
+// answered takes in Envoy's answer to a response; r.of is what the response was
+// made from. message is Envoy's complaint if it refused.
+func (c *client) answered(t *subscription, r *response, refused bool, message string) {
+	if !refused {
+		t.acknowledged, t.refusal = r.version, nil
+		for _, name := range r.removed {
+			delete(t.acked, name)
+		}
+		maps.Copy(t.acked, r.sent)
+		return
+	}
+	t.refusal = &Refusal{Type: t.typeURL, Version: r.version, Message: message, Time: time.Now()}
+	c.refusal = t.refusal
+	// Envoy may have taken some of it and not the rest: nothing is known of
+	// these resources until it acknowledges them.
+	for name, i := range r.sent {
+		t.known[name] = &item{name: name}
+		t.refused[name] = i.version
+	}
+	for _, name := range r.removed {
+		t.known[name] = &item{name: name}
+	}
+	if r.of == c.target {
+		c.halted = true
+	} else if !nameClusters(t.typeURL) {
+		// The clusters and endpoints of a newer configuration are already
+		// being sent; they get their own chance.
+		clear(t.refused)
+	}
+}
+
+// nameClusters says whether the type is one of those that wait for clusters.
+func nameClusters(typeURL string) bool {
+	return typeURL == resource.ListenerType || typeURL == resource.RouteType
+}
+
+func (c *client) close() {
+	c.closed = true
+	if c.sweeper != nil {
+		c.sweeper.Stop()
+	}
+	if c.node == nil {
+		return
+	}
+	for i, other := range c.node.clients {
+		if other == c {
+			c.node.clients = append(c.node.clients[:i:i], c.node.clients[i+1:]...)
+			break
+		}
+	}
+	c.node.last = c
+	c.server.drop(c.name)
+}

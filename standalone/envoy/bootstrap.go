@@ -1,0 +1,213 @@
+package envoy
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+	"sigs.k8s.io/yaml"
+
+	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	overload "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
+	connections "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
+	httpoptions "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+)
+
+// xdsCluster cannot be the name of a service's cluster: no tag value has a
+// slash.
+const xdsCluster = "kuma-mirror/xds"
+
+// BootstrapConfig is what an Envoy has to know before it asks the host for the
+// rest.
+type BootstrapConfig struct {
+	NodeID      string
+	NodeCluster string
+	// XDSAddress of the host, as host:port.
+	XDSAddress string
+	// AdminPort on 127.0.0.1; 0 takes AdminSocket instead.
+	AdminPort uint32
+	// AdminSocket is the path of a Unix domain socket; without it and
+	// AdminPort, Envoy has no admin API.
+	AdminSocket string
+}
+
+// NewBootstrap returns the configuration an Envoy starts with: everything else
+// comes from the host over one delta ADS stream.
+func NewBootstrap(c BootstrapConfig) (*bootstrap.Bootstrap, error) {
+	xds, err := newXDSCluster(c.XDSAddress)
+	if err != nil {
+		return nil, err
+	}
+	unlimited, err := anypb.New(&connections.DownstreamConnectionsConfig{
+		MaxActiveDownstreamConnections: math.MaxInt64,
+	})
+	if err != nil {
+		return nil, err
+	}
+	ads := func() *core.ConfigSource {
+		return &core.ConfigSource{
+			ResourceApiVersion:    core.ApiVersion_V3,
+			ConfigSourceSpecifier: &core.ConfigSource_Ads{Ads: &core.AggregatedConfigSource{}},
+			// Wait for the host as long as it takes: an Envoy that came up
+			// without listeners would look ready.
+			InitialFetchTimeout: durationpb.New(0),
+		}
+	}
+	return &bootstrap.Bootstrap{
+		Node:  &core.Node{Id: c.NodeID, Cluster: c.NodeCluster},
+		Admin: newAdmin(c),
+		DynamicResources: &bootstrap.Bootstrap_DynamicResources{
+			LdsConfig: ads(),
+			CdsConfig: ads(),
+			AdsConfig: &core.ApiConfigSource{
+				ApiType:                   core.ApiConfigSource_DELTA_GRPC,
+				TransportApiVersion:       core.ApiVersion_V3,
+				SetNodeOnFirstMessageOnly: true,
+				GrpcServices: []*core.GrpcService{{
+					TargetSpecifier: &core.GrpcService_EnvoyGrpc_{
+						EnvoyGrpc: &core.GrpcService_EnvoyGrpc{
+							ClusterName: xdsCluster,
+							// Envoy's own bounds, 500ms to 30s, leave a
+							// restarted host without its proxies for long.
+							RetryPolicy: &core.RetryPolicy{RetryBackOff: &core.BackoffStrategy{
+								BaseInterval: durationpb.New(100 * time.Millisecond),
+								MaxInterval:  durationpb.New(2 * time.Second),
+							}},
+						},
+					},
+				}},
+			},
+		},
+		StaticResources: &bootstrap.Bootstrap_StaticResources{Clusters: []*cluster.Cluster{xds}},
+		LayeredRuntime: &bootstrap.LayeredRuntime{Layers: []*bootstrap.RuntimeLayer{
+			{
+				// As in Kuma: a TrafficRoute's regex may be longer than
+				// Envoy's default of 100 instructions.
+				Name: "kuma-mirror",
+				LayerSpecifier: &bootstrap.RuntimeLayer_StaticLayer{StaticLayer: &structpb.Struct{
+					Fields: map[string]*structpb.Value{
+						"re2.max_program_size.error_level": structpb.NewNumberValue(math.MaxUint32),
+						"re2.max_program_size.warn_level":  structpb.NewNumberValue(1000),
+					},
+				}},
+			},
+			{
+				// Without it /runtime_modify is refused.
+				Name:           "admin",
+				LayerSpecifier: &bootstrap.RuntimeLayer_AdminLayer_{AdminLayer: &bootstrap.RuntimeLayer_AdminLayer{}},
+			},
+		}},
+		// No limit is meant; without a monitor that says so Envoy warns at
+		// every start.
+		OverloadManager: &overload.OverloadManager{ResourceMonitors: []*overload.ResourceMonitor{{
+			Name:       "envoy.resource_monitors.global_downstream_max_connections",
+			ConfigType: &overload.ResourceMonitor_TypedConfig{TypedConfig: unlimited},
+		}}},
+	}, nil
+}
+
+// BootstrapYAML returns a bootstrap as `envoy -c` reads it.
+func BootstrapYAML(b *bootstrap.Bootstrap) ([]byte, error) {
+	json, err := protojson.Marshal(b)
+	if err != nil {
+		return nil, err
+	}
+	return yaml.JSONToYAML(json)
+}
+
+func newXDSCluster(address string) (*cluster.Cluster, error) {
+	host, port, err := splitAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	discovery := cluster.Cluster_STRICT_DNS
+	if net.ParseIP(host) != nil {
+		discovery = cluster.Cluster_STATIC
+	}
+	http2, err := anypb.New(&httpoptions.HttpProtocolOptions{
+		UpstreamProtocolOptions: &httpoptions.HttpProtocolOptions_ExplicitHttpConfig_{
+			ExplicitHttpConfig: &httpoptions.HttpProtocolOptions_ExplicitHttpConfig{
+				ProtocolConfig: &httpoptions.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
+					Http2ProtocolOptions: &core.Http2ProtocolOptions{
+						// A host that vanished without a FIN is noticed.
+						ConnectionKeepalive: &core.KeepaliveSettings{
+							Interval: durationpb.New(10 * time.Second),
+							Timeout:  durationpb.New(5 * time.Second),
+						},
+					},
+				},
+			},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &cluster.Cluster{
+		Name:                 xdsCluster,
+		AltStatName:          "xds",
+		ClusterDiscoveryType: &cluster.Cluster_Type{Type: discovery},
+		ConnectTimeout:       durationpb.New(time.Second),
+		TypedExtensionProtocolOptions: map[string]*anypb.Any{
+			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2,
+		},
+		UpstreamConnectionOptions: &cluster.UpstreamConnectionOptions{
+			TcpKeepalive: &core.TcpKeepalive{
+				KeepaliveProbes:   wrapperspb.UInt32(3),
+				KeepaliveTime:     wrapperspb.UInt32(10),
+				KeepaliveInterval: wrapperspb.UInt32(10),
+			},
+		},
+		LoadAssignment: &endpoint.ClusterLoadAssignment{
+			ClusterName: xdsCluster,
+			Endpoints: []*endpoint.LocalityLbEndpoints{{
+				LbEndpoints: []*endpoint.LbEndpoint{{
+					HostIdentifier: &endpoint.LbEndpoint_Endpoint{
+						Endpoint: &endpoint.Endpoint{Address: socketAddress(host, port)},
+					},
+				}},
+			}},
+		},
+	}, nil
+}
+
+func newAdmin(c BootstrapConfig) *bootstrap.Admin {
+	switch {
+	case c.AdminPort != 0:
+		return &bootstrap.Admin{Address: socketAddress("127.0.0.1", c.AdminPort)}
+	case c.AdminSocket != "":
+		return &bootstrap.Admin{Address: &core.Address{Address: &core.Address_Pipe{
+			Pipe: &core.Pipe{Path: c.AdminSocket, Mode: 0o600},
+		}}}
+	default:
+		return nil
+	}
+}
+
+func socketAddress(host string, port uint32) *core.Address {
+	return &core.Address{Address: &core.Address_SocketAddress{SocketAddress: &core.SocketAddress{
+		Address:       host,
+		PortSpecifier: &core.SocketAddress_PortValue{PortValue: port},
+	}}}
+}
+
+func splitAddress(address string) (host string, port uint32, err error) {
+	host, p, err := net.SplitHostPort(address)
+	if err != nil || host == "" {
+		return "", 0, fmt.Errorf("xDS address %q: has to be host:port, such as 127.0.0.1:5678", address)
+	}
+	n, err := strconv.ParseUint(p, 10, 16)
+	if err != nil || n == 0 {
+		return "", 0, fmt.Errorf("xDS address %q: the port has to be 1 to 65535", address)
+	}
+	return host, uint32(n), nil
+}

@@ -1,0 +1,7 @@
+package envoy
+
+import "syscall"
+
+func detached() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}

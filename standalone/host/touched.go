@@ -1,0 +1,137 @@
+package host
+
+import (
+	"reflect"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
+	"github.com/kuma-mirror/kuma-mirror/standalone/mesh"
+)
+
+// change is the difference between two sets of resources.
+type change struct {
+	dataplanes map[api.Key]bool
+	// services whose instances may have changed.
+	services map[service]bool
+	// routes that came, went or changed, as they were and as they are.
+	routes []*api.Resource
+}
+
+type service struct{ mesh, name string }
+
+// compare finds what differs. Most resources of an update are the same pointers
+// as before.
+func compare(before, after []*api.Resource) change {
+	c := change{dataplanes: map[api.Key]bool{}, services: map[service]bool{}}
+	old := make(map[api.Key]*api.Resource, len(before))
+	for _, r := range before {
+		old[r.Key()] = r
+	}
+	for _, r := range after {
+		was := old[r.Key()]
+		delete(old, r.Key())
+		if was == r || was != nil && reflect.DeepEqual(was.Meta, r.Meta) && proto.Equal(was.Spec, r.Spec) {
+			continue
+		}
+		if was != nil {
+			c.add(was)
+		}
+		c.add(r)
+	}
+	for _, r := range old {
+		c.add(r)
+	}
+	return c
+}
+
+func (c *change) add(r *api.Resource) {
+	switch spec := r.Spec.(type) {
+	case *api.Dataplane:
+		c.dataplanes[r.Key()] = true
+		for _, name := range services(spec.GetNetworking()) {
+			c.services[service{r.Meta.Mesh, name}] = true
+		}
+	case *api.ExternalService:
+		c.services[service{r.Meta.Mesh, api.Tags(spec.GetTags()).Service()}] = true
+	case *api.TrafficRoute:
+		c.routes = append(c.routes, r)
+	}
+}
+
+// touches reports whether the change may matter to the data plane, which is in
+// both indexes. It errs on the safe side: what it says is not touched is
+// generated the same from both.
+func (c change) touches(dataplane api.Key, before, after *mesh.Index) bool {
+	if c.dataplanes[dataplane] {
+		return true
+	}
+	m := after.Mesh(dataplane.Mesh)
+	// An outbound without a TrafficRoute depends on whether there are any.
+	if (len(m.Routes()) == 0) != (len(before.Mesh(dataplane.Mesh).Routes()) == 0) {
+		return true
+	}
+	networking := m.Dataplane(dataplane.Name).Spec.(*api.Dataplane).GetNetworking()
+	own := services(networking)
+	for _, r := range c.routes {
+		if r.Meta.Mesh == dataplane.Mesh && mayGovern(r, own) {
+			return true
+		}
+	}
+	if len(c.services) == 0 {
+		return false
+	}
+	uses := func(tags map[string]string) bool {
+		return c.services[service{dataplane.Mesh, api.Tags(tags).Service()}]
+	}
+	for _, o := range networking.GetOutbound() {
+		if uses(o.GetTags()) {
+			return true
+		}
+	}
+	// The routes that have not changed are the same before and after.
+	return slices.ContainsFunc(m.Routes(), func(r *api.Resource) bool {
+		return mayGovern(r, own) && slices.ContainsFunc(destinations(r.Spec.(*api.TrafficRoute).GetConf()), uses)
+	})
+}
+
+// mayGovern reports whether a TrafficRoute's sources may match a data plane of
+// the given services; it looks at no other tags.
+func mayGovern(route *api.Resource, own []string) bool {
+	return slices.ContainsFunc(route.Spec.(*api.TrafficRoute).GetSources(), func(s *api.Selector) bool {
+		name, ok := s.GetMatch()[api.ServiceTag]
+		return !ok || name == api.MatchAll || slices.Contains(own, name)
+	})
+}
+
+// destinations returns the tags of everything a TrafficRoute sends or copies
+// requests to.
+func destinations(conf *api.TrafficRoute_Conf) []map[string]string {
+	all := []map[string]string{conf.GetDestination()}
+	splits := slices.Clone(conf.GetSplit())
+	mirrors := slices.Concat(conf.GetMirrors(), []*api.TrafficRoute_Mirror{conf.GetMirror()})
+	for _, http := range conf.GetHttp() {
+		all = append(all, http.GetDestination())
+		splits = append(splits, http.GetSplit()...)
+		mirrors = append(append(mirrors, http.GetMirrors()...), http.GetMirror())
+	}
+	for _, s := range splits {
+		all = append(all, s.GetDestination())
+	}
+	for _, m := range mirrors {
+		all = append(all, m.GetDestination())
+	}
+	return all
+}
+
+// services returns what a data plane stands for.
+func services(networking *api.Dataplane_Networking) []string {
+	var names []string
+	for _, tags := range mesh.SourceTags(networking) {
+		if name := tags.Service(); name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}

@@ -65,34 +65,33 @@ func IdentityOf(m *api.TrafficRoute_Mirror, outbound api.Tags) Identity {
 	}
 }
 
-// nameSuffix marks mirror clusters; the hash stands for options that are not
-// the defaults.
-const nameSuffix = "_mirror"
-
-var mirrorName = regexp.MustCompile(`_mirror(-[0-9a-f]{8})?$`)
-
 // ClusterName returns the name of the mirror cluster: that of the destination's
-// Kuma cluster followed by "_mirror", and by a hash where anything differs from
-// the defaults. It depends on nothing but the identity.
+// Kuma cluster followed by "_mirror", by the mirror's name where it has one, so
+// that it is found in all that Envoy says of its clusters, and by a hash where
+// limits differ from the defaults. It depends on nothing but the identity.
 func (id Identity) ClusterName() string {
-	name := id.Tags.ClusterName() + nameSuffix
-	if id.Name == "" && id.Limits == DefaultLimits {
-		return name
+	if id.Limits == DefaultLimits && !likeHash.MatchString(id.Name) {
+		return id.plainName()
 	}
-	return name + "-" + id.hash()
+	return id.DistinctClusterName()
 }
 
 // DistinctClusterName is ClusterName for the case that a service is called what
 // the mirror cluster would be: always with the hash.
 func (id Identity) DistinctClusterName() string {
-	return id.Tags.ClusterName() + nameSuffix + "-" + id.hash()
-}
-
-func (id Identity) hash() string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%d\x00%d", id.Tags, id.Name,
 		id.Limits.MaxConcurrentRequests, id.Limits.MaxRequestBodyBytes, id.Limits.MaxDuration))
-	return fmt.Sprintf("%x", sum[:4])
+	return fmt.Sprintf("%s-%x", id.plainName(), sum[:4])
 }
 
-// IsMirrorCluster reports whether name has the form of a mirror cluster's.
-func IsMirrorCluster(name string) bool { return mirrorName.MatchString(name) }
+func (id Identity) plainName() string {
+	name := id.Tags.ClusterName() + "_mirror"
+	if id.Name != "" {
+		name += "-" + id.Name
+	}
+	return name
+}
+
+// likeHash finds names of mirrors that end as a cluster with a hash does, and
+// so could be taken for one.
+var likeHash = regexp.MustCompile(`(^|-)[0-9a-f]{8}$`)

@@ -60,7 +60,7 @@ func (a *application) outbound(ctx context.Context, outbound Outbound) Report {
 	for i, e := range entries {
 		table[i] = e.Entry
 	}
-	tables, err := xds.FindTables(a.rs, outbound.Listener, table, generator.IsMirrorCluster)
+	tables, err := xds.FindTables(a.rs, outbound.Listener, table)
 	if err != nil {
 		state := Refused
 		if errors.Is(err, xds.ErrNotHTTP) {
@@ -175,6 +175,5 @@ func (a *application) build(ctx context.Context, id generator.Identity) *shadow 
 }
 
 func (a *application) taken(name string) bool {
-	r := a.rs.Get((*cluster.Cluster)(nil), name)
-	return r != nil && r.Origin != xds.OriginMirror
+	return a.rs.Get((*cluster.Cluster)(nil), name) != nil && !a.rs.IsMirror(name)
 }

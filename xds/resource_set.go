@@ -93,6 +93,12 @@ func (s *ResourceSet) Endpoints() []*endpoint.ClusterLoadAssignment {
 	return ofType[*endpoint.ClusterLoadAssignment](s)
 }
 
+// IsMirror reports whether the set's cluster of that name was made for a mirror.
+func (s *ResourceSet) IsMirror(name string) bool {
+	r := s.Get((*cluster.Cluster)(nil), name)
+	return r != nil && r.Origin == OriginMirror
+}
+
 func ofType[T proto.Message](s *ResourceSet) []T {
 	var out []T
 	for _, r := range s.All() {

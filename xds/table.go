@@ -38,8 +38,8 @@ type WeightedCluster struct {
 // Tables are the route tables behind one listener, found and compared with what
 // the TrafficRoute says they are.
 type Tables struct {
-	isMirror func(cluster string) bool
-	tables   []*table
+	rs     *ResourceSet
+	tables []*table
 }
 
 // table is one RouteConfiguration and how to put it back.
@@ -53,13 +53,13 @@ type table struct {
 // host whose routes are exactly the entries, in order: if any is not, the error
 // says where, and nothing should be injected, since a wrong route is worse than
 // no mirror. ErrNotHTTP is returned where the listener has no HTTP connection
-// manager. isMirror tells the names of mirror clusters from all others.
-func FindTables(rs *ResourceSet, name string, entries []Entry, isMirror func(string) bool) (*Tables, error) {
+// manager.
+func FindTables(rs *ResourceSet, name string, entries []Entry) (*Tables, error) {
 	r := rs.Get((*listener.Listener)(nil), name)
 	if r == nil {
 		return nil, fmt.Errorf("there is no listener %q among the proxy's resources", name)
 	}
-	found := &Tables{isMirror: isMirror}
+	found := &Tables{rs: rs}
 	for _, filter := range httpFilters(r.Resource.(*listener.Listener)) {
 		t, err := tableOf(rs, filter)
 		if err != nil {
@@ -85,7 +85,7 @@ func (t *Tables) Inject(policies [][]*route.RouteAction_RequestMirrorPolicy) err
 		for i, r := range config.GetVirtualHosts()[0].GetRoutes() {
 			action := r.GetRoute()
 			others := slices.DeleteFunc(action.GetRequestMirrorPolicies(), func(p *route.RouteAction_RequestMirrorPolicy) bool {
-				return t.isMirror(p.GetCluster())
+				return t.rs.IsMirror(p.GetCluster())
 			})
 			action.RequestMirrorPolicies = append(others, policies[i]...)
 		}

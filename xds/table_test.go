@@ -2,11 +2,11 @@ package xds_test
 
 import (
 	"errors"
-	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -73,8 +73,6 @@ func twoEntries() []xds.Entry {
 	}
 }
 
-func isMirror(name string) bool { return strings.HasSuffix(name, "_mirror") }
-
 func inline(config *route.RouteConfiguration) *xds.ResourceSet {
 	rs := &xds.ResourceSet{}
 	rs.Add(&xds.Resource{Name: "outbound", Resource: listenerWith(&hcm.HttpConnectionManager{
@@ -119,7 +117,7 @@ var _ = Describe("the route tables of a listener", func() {
 	DescribeTable("get policies on the entry they belong to and no other",
 		func(form func(*route.RouteConfiguration) *xds.ResourceSet) {
 			rs := form(table())
-			tables, err := xds.FindTables(rs, "outbound", twoEntries(), isMirror)
+			tables, err := xds.FindTables(rs, "outbound", twoEntries())
 			Expect(err).NotTo(HaveOccurred())
 			Expect(tables.Inject([][]*route.RouteAction_RequestMirrorPolicy{policies("b_mirror"), nil})).To(Succeed())
 
@@ -132,7 +130,8 @@ var _ = Describe("the route tables of a listener", func() {
 		func(form func(*route.RouteConfiguration) *xds.ResourceSet) {
 			rs := form(table())
 			for range 2 {
-				tables, err := xds.FindTables(rs, "outbound", twoEntries(), isMirror)
+				rs.Add(&xds.Resource{Name: "b_mirror", Origin: xds.OriginMirror, Resource: &cluster.Cluster{Name: "b_mirror"}})
+				tables, err := xds.FindTables(rs, "outbound", twoEntries())
 				Expect(err).NotTo(HaveOccurred())
 				Expect(tables.Inject([][]*route.RouteAction_RequestMirrorPolicy{nil, policies("b_mirror")})).To(Succeed())
 			}
@@ -144,7 +143,7 @@ var _ = Describe("the route tables of a listener", func() {
 			config := table()
 			config.VirtualHosts[0].Routes[0].GetRoute().RequestMirrorPolicies = policies("theirs")
 			rs := form(config)
-			tables, err := xds.FindTables(rs, "outbound", twoEntries(), isMirror)
+			tables, err := xds.FindTables(rs, "outbound", twoEntries())
 			Expect(err).NotTo(HaveOccurred())
 			Expect(tables.Inject([][]*route.RouteAction_RequestMirrorPolicy{policies("b_mirror"), nil})).To(Succeed())
 			Expect(tableIn(rs).GetVirtualHosts()[0].GetRoutes()[0].GetRoute().GetRequestMirrorPolicies()).
@@ -155,7 +154,7 @@ var _ = Describe("the route tables of a listener", func() {
 		func(form func(*route.RouteConfiguration) *xds.ResourceSet) {
 			rs := form(table())
 			before := proto.Clone(rs.Listeners()[0])
-			tables, err := xds.FindTables(rs, "outbound", twoEntries(), isMirror)
+			tables, err := xds.FindTables(rs, "outbound", twoEntries())
 			Expect(err).NotTo(HaveOccurred())
 			Expect(tables.Inject(make([][]*route.RouteAction_RequestMirrorPolicy, 2))).To(Succeed())
 			Expect(proto.Equal(rs.Listeners()[0], before)).To(BeTrue())
@@ -166,7 +165,7 @@ var _ = Describe("the route tables of a listener", func() {
 			config := table()
 			change(config.VirtualHosts[0], config)
 			for _, form := range []func(*route.RouteConfiguration) *xds.ResourceSet{inline, rds} {
-				_, err := xds.FindTables(form(config), "outbound", twoEntries(), isMirror)
+				_, err := xds.FindTables(form(config), "outbound", twoEntries())
 				Expect(err).To(MatchError(ContainSubstring(reason)))
 			}
 		},
@@ -199,7 +198,7 @@ var _ = Describe("the route tables of a listener", func() {
 		l.DefaultFilterChain = proto.Clone(l.FilterChains[0]).(*listener.FilterChain)
 		rs := &xds.ResourceSet{}
 		rs.Add(&xds.Resource{Name: "outbound", Resource: l})
-		tables, err := xds.FindTables(rs, "outbound", twoEntries(), isMirror)
+		tables, err := xds.FindTables(rs, "outbound", twoEntries())
 		Expect(err).NotTo(HaveOccurred())
 		Expect(tables.Inject([][]*route.RouteAction_RequestMirrorPolicy{policies("b_mirror"), nil})).To(Succeed())
 		for _, chain := range []*listener.FilterChain{l.FilterChains[0], l.DefaultFilterChain} {
@@ -212,24 +211,24 @@ var _ = Describe("the route tables of a listener", func() {
 	It("do not exist behind a TCP listener", func() {
 		rs := &xds.ResourceSet{}
 		rs.Add(&xds.Resource{Name: "outbound", Resource: listenerWith(&tcp.TcpProxy{StatPrefix: "a"})})
-		_, err := xds.FindTables(rs, "outbound", twoEntries(), isMirror)
+		_, err := xds.FindTables(rs, "outbound", twoEntries())
 		Expect(errors.Is(err, xds.ErrNotHTTP)).To(BeTrue())
 	})
 
 	It("cannot be found where listener or table is missing, or scoped", func() {
-		_, err := xds.FindTables(&xds.ResourceSet{}, "outbound", twoEntries(), isMirror)
+		_, err := xds.FindTables(&xds.ResourceSet{}, "outbound", twoEntries())
 		Expect(err).To(MatchError(ContainSubstring(`no listener "outbound"`)))
 
 		rs := rds(table())
 		rs.Remove((*route.RouteConfiguration)(nil), "outbound:a")
-		_, err = xds.FindTables(rs, "outbound", twoEntries(), isMirror)
+		_, err = xds.FindTables(rs, "outbound", twoEntries())
 		Expect(err).To(MatchError(ContainSubstring(`no route table "outbound:a"`)))
 
 		rs = &xds.ResourceSet{}
 		rs.Add(&xds.Resource{Name: "outbound", Resource: listenerWith(&hcm.HttpConnectionManager{
 			RouteSpecifier: &hcm.HttpConnectionManager_ScopedRoutes{},
 		})})
-		_, err = xds.FindTables(rs, "outbound", twoEntries(), isMirror)
+		_, err = xds.FindTables(rs, "outbound", twoEntries())
 		Expect(err).To(MatchError(ContainSubstring("neither inline nor RDS")))
 	})
 })

@@ -255,7 +255,7 @@ func clusterHealth(clusters []*adminv3.ClusterStatus, name, url string) error {
 		return cmp.Or(c.GetObservabilityName(), c.GetName()) == name
 	})
 	if i < 0 {
-		return errors.New("Envoy has no such cluster")
+		return errors.New("there is no such cluster")
 	}
 	endpoints := clusters[i].GetHostStatuses()
 	if len(endpoints) != 1 {
@@ -341,7 +341,7 @@ func shadowTraffic(ctx context.Context, t *trial) (string, error) {
 	sent := envoy["upstream_rq_total"]
 	switch {
 	case sent == 0:
-		err = errors.New("Envoy mirrors nothing")
+		err = errors.New("nothing is mirrored")
 	case sent != shadow.Count:
 		err = errors.New("they differ")
 	}

@@ -85,8 +85,6 @@ func sabotages() []sabotage {
 			[]string{"test_100_percent_mirroring", "test_envoy_mirroring_stats", "Primary Response Only", "Shadow Traffic"}},
 		{"the shadow answers one request in five", func(all []*api.Resource) { answerFromShadow(all, 2, 20) },
 			[]string{"test_no_mirroring_baseline"}},
-		{"primary needs the shadow", func(all []*api.Resource) { answerFromShadow(all, 0, 50) },
-			[]string{"No Impact on Primary"}},
 		{"bodies above 1000 bytes are not copied", func(all []*api.Resource) {
 			route(all, 0).Mirror.Limits = &api.TrafficRoute_Mirror_Limits{MaxRequestBodyBytes: wrapperspb.UInt32(1000)}
 		}, []string{"POST Body Mirroring"}},
@@ -146,6 +144,19 @@ var _ = Describe("The check of the demo", func() {
 			}
 		}, SpecTimeout(checkPatience))
 	}
+
+	It("notices when primary's answers depend on the shadow", func(ctx SpecContext) {
+		o := options(envoytest.Default())
+		// The shadow calls itself primary and answers half of the requests:
+		// that comes to light when it is killed.
+		o.Backend = append(o.Backend, "--masquerade")
+		o.Sabotage(func(all []*api.Resource) { answerFromShadow(all, 0, 50) }, "Primary Response Only", "No Impact on Primary")
+		report, err := demo.Check(ctx, o)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(report.Results[0].Passed).To(BeTrue(), fmt.Sprintf("%+v", report.Results[0]))
+		Expect(report.Results[1].Passed).To(BeFalse(), fmt.Sprintf("%+v", report.Results[1]))
+		Expect(report.Results[1].Problem).To(ContainSubstring("status 503"))
+	}, SpecTimeout(checkPatience))
 
 	It("has no check that could not fail", func() {
 		var noticed []string

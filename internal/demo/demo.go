@@ -158,7 +158,7 @@ func start(ctx context.Context, o Options, narrate func(what, where, why string)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-time.After(startTimeout):
-		return nil, fmt.Errorf("Envoy (%s) is not ready after %s", o.Envoy, startTimeout)
+		return nil, fmt.Errorf("waited %s for Envoy (%s) to be ready", startTimeout, o.Envoy)
 	}
 	if err := e.broken(); err != nil {
 		return nil, err
@@ -182,19 +182,15 @@ func localURL(port int) string { return "http://localhost:" + strconv.Itoa(port)
 func (e *environment) broken() error {
 	select {
 	case <-e.envoy.done:
-		return cause("Envoy", e.envoy.err)
+		if e.envoy.err != nil {
+			return e.envoy.err
+		}
+		return errors.New("the Envoy process ended by itself")
 	case <-e.host.done:
-		return cause("the host", e.host.err)
+		return fmt.Errorf("the host that configures Envoy: %w", e.host.err)
 	default:
 		return nil
 	}
-}
-
-func cause(who string, err error) error {
-	if err == nil {
-		err = errors.New("it ended by itself")
-	}
-	return fmt.Errorf("%s: %w", who, err)
 }
 
 // awaitListener returns when Envoy listens. It is ready as soon as it has heard
@@ -216,7 +212,7 @@ func (e *environment) awaitListener(ctx context.Context) error {
 		case <-e.envoy.done:
 			return e.broken()
 		case <-late:
-			return fmt.Errorf("Envoy runs but does not listen: %w", err)
+			return fmt.Errorf("though Envoy runs, nobody listens: %w", err)
 		case <-tick.C:
 		}
 	}
@@ -242,16 +238,16 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, checkTimeout, fmt.Errorf("the check is not done after %s", checkTimeout))
 	defer cancel()
 	progress := func(string) {}
-	if IsTerminal(o.Stderr) {
+	if isTerminal(o.Stderr) {
 		progress = func(what string) { _, _ = fmt.Fprintf(o.Stderr, "\r\x1b[K%s", what) }
 		defer progress("")
 	}
 	progress("starting two backends, the host and Envoy")
 	e, err := start(ctx, o, func(string, string, string) {}, func(string) {})
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
 	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return nil, err
 	}
 	defer e.stop()

@@ -8,7 +8,11 @@ import (
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 )
 
-var BinomialRange = binomialRange
+var (
+	BinomialRange      = binomialRange
+	Resources          = resources
+	ResourcesAsWritten = written
+)
 
 func ClusterHealth(clusters []*adminv3.ClusterStatus, name, url string) error {
 	return clusterHealth(clusters, name, url)

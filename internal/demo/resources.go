@@ -16,8 +16,8 @@ const (
 	mirrorName     = "shadow_cluster"
 )
 
-// resources are those of examples/demo, on other ports.
-func resources(ports Ports) ([]*api.Resource, error) {
+// written are the resources of examples/demo.
+func written() ([]*api.Resource, error) {
 	files, err := fs.Glob(examples.Files, "*.yaml")
 	if err != nil {
 		return nil, err
@@ -33,6 +33,15 @@ func resources(ports Ports) ([]*api.Resource, error) {
 			return nil, err
 		}
 		all = append(all, parsed...)
+	}
+	return all, nil
+}
+
+// resources are those of examples/demo, on other ports.
+func resources(ports Ports) ([]*api.Resource, error) {
+	all, err := written()
+	if err != nil {
+		return nil, err
 	}
 	for _, r := range all {
 		dataplane, ok := r.Spec.(*api.Dataplane)

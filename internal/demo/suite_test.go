@@ -1,6 +1,7 @@
 package demo_test
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -26,14 +27,26 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// disguise is the log of a shadow that answers as primary.
+type disguise struct{}
+
+func (disguise) Write(p []byte) (int, error) {
+	_, err := os.Stdout.Write(bytes.Replace(p, []byte("[PRIMARY]"), []byte("[SHADOW]"), 1))
+	return len(p), err
+}
+
 func backendMain(args []string) int {
 	flags := flag.NewFlagSet("backend", flag.ContinueOnError)
 	o := demo.BackendOptions{Log: os.Stdout}
 	flags.StringVar(&o.Name, "name", "", "")
 	flags.IntVar(&o.Port, "port", 0, "")
 	flags.Bool("exit-with-parent", false, "")
+	masquerade := flags.Bool("masquerade", false, "")
 	if err := flags.Parse(args); err != nil {
 		return 2
+	}
+	if *masquerade && o.Name == "shadow" {
+		o.Name, o.Log = "primary", disguise{}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {

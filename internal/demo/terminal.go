@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// IsTerminal reports whether a person reads what is written to w.
-func IsTerminal(w io.Writer) bool {
+// isTerminal reports whether a person reads what is written to w.
+func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok {
 		return false
@@ -20,7 +20,7 @@ func IsTerminal(w io.Writer) bool {
 // WantsColor reports whether what is written to w may have colours: on a
 // terminal that has them, unless NO_COLOR is set (no-color.org).
 func WantsColor(w io.Writer) bool {
-	return IsTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
 // style colours text, or does not.

@@ -77,7 +77,8 @@ func newSpec(kind Kind) proto.Message {
 // Parse is strict: unknown fields, wrong types and duplicate keys are errors,
 // as is an input without any resource. The error is then Violations with all
 // that is wrong (the first 1000 of it); the resources that could be read are
-// returned beside it, for messages that go further, and are not to be applied.
+// returned beside it, without fields that are unknown, for messages that go
+// further, and are not to be applied.
 // Whether the values make sense is not checked here.
 //
 // The time Parse takes is linear in the length of data, of which at most
@@ -109,9 +110,9 @@ func Parse(source string, data []byte) ([]*Resource, error) {
 		if len(roots) > 1 || syntaxErr != nil {
 			r.source = fmt.Sprintf("%s#%d", source, i+1)
 		}
-		found, listed := r.found, len(r.violations)
+		understood, listed := r.found-r.strangers, len(r.violations)
 		res := r.resource(root)
-		if r.found == found {
+		if res != nil && r.found-r.strangers == understood {
 			resources = append(resources, res)
 		}
 		for i := range r.violations[listed:] {

@@ -42,6 +42,8 @@ type reader struct {
 	violations Violations
 	// found counts the mistakes, those beyond maxViolations too.
 	found int
+	// strangers counts those of them that are unknown fields.
+	strangers int
 	// budget is how many nodes may still be visited. Every node takes at least
 	// a byte where it is written, so an input that is longer than its text
 	// allows got there through aliases.
@@ -61,6 +63,7 @@ func (r *reader) fail(p Path, n *yaml.Node, format string, args ...any) {
 }
 
 func (r *reader) unknown(p Path, f field, allowed []string) {
+	r.strangers++
 	allowed = slices.Sorted(slices.Values(allowed))
 	if len(allowed) == 0 {
 		r.fail(p.named(f.name), f.key, "unknown field; none is allowed here")

@@ -38,6 +38,8 @@ func (f *failure) Unwrap() error { return f.err }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The second Ctrl-C ends the program at once.
+	context.AfterFunc(ctx, stop)
 	code := run(ctx, newRootCommand())
 	stop()
 	os.Exit(code)

@@ -67,8 +67,11 @@ Exit codes:
 				log.Warn("serving xDS without TLS and authentication to whoever reaches the address", "address", address)
 			}
 			source, err := files.Open(paths, files.Options{Check: mesh.Validate, Log: log})
-			if err != nil {
-				return &failure{code: exitFailed, err: fmt.Errorf("nothing is served:\n%w", err)}
+			if wrong := violationsOf(err); len(wrong) > 0 {
+				for _, v := range wrong {
+					_, _ = fmt.Fprintln(cmd.ErrOrStderr(), v)
+				}
+				return &failure{code: exitFailed, err: fmt.Errorf("nothing is served: %s in the resources", count(len(wrong), "error"))}
 			}
 			defer func() { _ = source.Close() }()
 			listener, err := listen(address)

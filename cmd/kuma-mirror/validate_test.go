@@ -140,7 +140,7 @@ Valid: 0 errors, 1 warning in 3 resources
 		Expect(r.stdout).To(ContainSubstring(filepath.Join(dir, "bad.yaml")))
 		Expect(r.stdout).To(ContainSubstring("network"))
 		Expect(r.stdout).To(ContainSubstring(missing + "\n    no such file or directory\n"))
-		Expect(r.stdout).To(HaveSuffix("2 errors, 0 warnings in 2 resources\n"))
+		Expect(r.stdout).To(HaveSuffix("3 errors, 0 warnings in 3 resources\n"))
 	})
 
 	It("tells each error once, though reading and checking both find it", func(ctx SpecContext) {

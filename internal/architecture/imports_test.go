@@ -42,10 +42,10 @@ var rules = []rule{
 	{folder: "xds", ours: []string{"api"}, pure: true},
 	{folder: "generator", ours: []string{"api", "xds"}, pure: true},
 	{folder: "plugin", ours: []string{"api", "xds", "generator"}, pure: true},
-	{folder: "standalone", ours: []string{"api", "xds", "generator", "plugin", "examples", "internal/envoybin"}},
+	{folder: "standalone", ours: []string{"api", "xds", "generator", "plugin", "examples", "internal/envoybin", "internal/child"}},
 	{folder: "cmd", ours: []string{"api", "xds", "generator", "plugin", "standalone", "examples", "internal"}},
 	{folder: "internal", ours: []string{"api", "xds", "generator", "plugin", "standalone", "examples"}},
-	{folder: "internal/envoytest", ours: []string{"internal/envoybin"}, tests: true},
+	{folder: "internal/envoytest", ours: []string{"internal/envoybin", "internal/child"}, tests: true},
 	{folder: "build", tests: true},
 	{folder: "e2e", ours: []string{"api", "xds", "generator", "plugin", "standalone", "examples", "internal"}, tests: true},
 }

@@ -23,6 +23,8 @@ import (
 	"github.com/onsi/ginkgo/v2"
 	"google.golang.org/protobuf/encoding/protojson"
 	"sigs.k8s.io/yaml"
+
+	"github.com/kuma-mirror/kuma-mirror/internal/child"
 )
 
 const (
@@ -52,14 +54,12 @@ type Options struct {
 
 // Envoy is a running Envoy. Its methods may be called concurrently.
 type Envoy struct {
-	cmd     *exec.Cmd
+	process *child.Process
 	dir     string
 	admin   string
 	logs    *logs
 	client  *http.Client
-	ended   chan struct{} // closed when the process is gone and err is set
-	err     error         // what Wait said
-	wanted  atomic.Bool   // Stop or Kill was called
+	wanted  atomic.Bool // Stop or Kill was called
 	cleanup sync.Once
 }
 
@@ -84,7 +84,6 @@ func Start(ctx context.Context, options Options) (_ *Envoy, err error) {
 		dir:    dir,
 		logs:   &logs{},
 		client: &http.Client{Transport: &http.Transport{}},
-		ended:  make(chan struct{}),
 	}
 	configFile, adminFile := filepath.Join(dir, "envoy.yaml"), filepath.Join(dir, "admin-address")
 	if err := os.WriteFile(configFile, config, 0o600); err != nil {
@@ -102,17 +101,12 @@ func Start(ctx context.Context, options Options) (_ *Envoy, err error) {
 		args = append(args, "--config-yaml", "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}")
 	}
 	// Not CommandContext: ctx is for starting only.
-	e.cmd = exec.Command(options.Binary, append(args, options.Args...)...)
-	e.cmd.Stdout, e.cmd.Stderr = e.logs, e.logs
-	e.cmd.SysProcAttr = processAttributes()
-	if err := e.cmd.Start(); err != nil {
+	cmd := exec.Command(options.Binary, append(args, options.Args...)...)
+	cmd.Stdout, cmd.Stderr = e.logs, e.logs
+	if e.process, err = child.Start(cmd); err != nil {
 		e.release()
 		return nil, err
 	}
-	go func() {
-		e.err = e.cmd.Wait()
-		close(e.ended)
-	}()
 	if err := e.ready(ctx, adminFile); err != nil {
 		e.Kill()
 		return nil, fmt.Errorf("envoy does not start: %w; its log:\n%s", err, e.Logs())
@@ -171,7 +165,7 @@ func (e *Envoy) ready(ctx context.Context, adminFile string) error {
 		}
 		select {
 		case <-tick.C:
-		case <-e.ended:
+		case <-e.process.Done():
 			return fmt.Errorf("it ended: %w", e.exit())
 		case <-ctx.Done():
 			return fmt.Errorf("%w (%w)", ctx.Err(), last)
@@ -195,7 +189,7 @@ func (e *Envoy) AdminAddress() string { return e.admin }
 func (e *Envoy) Logs() string { return e.logs.String() }
 
 // Done is closed when the process has ended.
-func (e *Envoy) Done() <-chan struct{} { return e.ended }
+func (e *Envoy) Done() <-chan struct{} { return e.process.Done() }
 
 // Get returns the body that the admin API answers for path; an answer other
 // than 200 is an error.
@@ -297,26 +291,26 @@ func (e *Envoy) ListenerPort(ctx context.Context, name string) (uint32, error) {
 // did not end as it should. Later calls do nothing.
 func (e *Envoy) Stop() error {
 	if e.wanted.Swap(true) {
-		<-e.ended
+		<-e.process.Done()
 		return nil
 	}
 	defer e.release()
 	select {
-	case <-e.ended:
+	case <-e.process.Done():
 		return fmt.Errorf("envoy ended by itself: %w", e.exit())
 	default:
 	}
-	_ = e.cmd.Process.Signal(syscall.SIGTERM)
+	e.process.Signal(syscall.SIGTERM)
 	timeout := time.NewTimer(stopTimeout)
 	defer timeout.Stop()
 	select {
-	case <-e.ended:
+	case <-e.process.Done():
 	case <-timeout.C:
 		e.kill()
 		return fmt.Errorf("envoy did not end within %s of SIGTERM and was killed", stopTimeout)
 	}
-	if e.err != nil {
-		return fmt.Errorf("envoy after SIGTERM: %w", e.err)
+	if e.process.Err() != nil {
+		return fmt.Errorf("envoy after SIGTERM: %w", e.process.Err())
 	}
 	return nil
 }
@@ -331,11 +325,11 @@ func (e *Envoy) Kill() {
 // kill takes the whole process group, so that nothing stays behind.
 func (e *Envoy) kill() {
 	select {
-	case <-e.ended: // its number may be another's by now
+	case <-e.process.Done(): // its number may be another's by now
 	default:
-		_ = syscall.Kill(-e.cmd.Process.Pid, syscall.SIGKILL)
+		_ = syscall.Kill(-e.process.PID(), syscall.SIGKILL)
 	}
-	<-e.ended
+	<-e.process.Done()
 }
 
 func (e *Envoy) release() {
@@ -346,10 +340,10 @@ func (e *Envoy) release() {
 }
 
 func (e *Envoy) exit() error {
-	if e.err == nil {
+	if e.process.Err() == nil {
 		return errors.New("exit status 0")
 	}
-	return e.err
+	return e.process.Err()
 }
 
 // logs keeps the end of what is written to it.

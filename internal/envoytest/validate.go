@@ -35,7 +35,6 @@ func Validate(ctx context.Context, binary string, config []byte) error {
 	}
 	cmd := exec.CommandContext(ctx, binary, "--mode", "validate", "--config-path", file,
 		"--concurrency", "1", "--disable-hot-restart", "--log-level", "error")
-	cmd.SysProcAttr = processAttributes()
 	output, err := cmd.CombinedOutput()
 	switch {
 	case err == nil:

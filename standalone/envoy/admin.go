@@ -79,17 +79,20 @@ func (a *admin) drain(ctx context.Context) error {
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
+	busy := 0
 	for {
-		busy, err := a.inFlight(ctx)
-		if err != nil {
-			return err
-		}
-		if busy == 0 {
+		now, err := a.inFlight(ctx)
+		switch {
+		case err == nil && now == 0:
 			return nil
+		case err == nil:
+			busy = now
+		case ctx.Err() == nil:
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d requests or connections are still active: %w", busy, ctx.Err())
+			return fmt.Errorf("%d requests or connections are still active", busy)
 		case <-tick.C:
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,7 +34,8 @@ type world struct {
 	outbound string // URL of web's outbound
 	admin    uint32
 	log      *gbytes.Buffer
-	slow     chan struct{} // releases requests to /slow
+	slow     chan struct{} // holds requests to /slow until it is closed
+	release  func()        // closes slow
 	arrived  chan struct{} // hears of them
 }
 
@@ -49,6 +51,7 @@ func newWorld() *world {
 		slow:     make(chan struct{}),
 		arrived:  make(chan struct{}, 10),
 	}
+	w.release = sync.OnceFunc(func() { close(w.slow) })
 	w.write("mesh.yaml", fmt.Sprintf(`
 type: Dataplane
 name: web
@@ -60,6 +63,7 @@ networking:
 ---
 `, ports[1], w.admin)+w.backend("v1")+w.backend("v2"))
 	w.route("v1")
+	DeferCleanup(w.release) // before the backends, which wait for their requests
 	return w
 }
 
@@ -240,7 +244,7 @@ var _ = Describe("a data plane's Envoy", func() {
 			return err
 		}).WithTimeout(5 * time.Second).Should(MatchError(syscall.ECONNREFUSED))
 		Consistently(ended, 200*time.Millisecond).ShouldNot(BeClosed())
-		close(w.slow)
+		w.release()
 		Eventually(answers).WithTimeout(10 * time.Second).Should(Receive(Equal("200 v1")))
 		Eventually(ended).WithTimeout(10 * time.Second).Should(BeClosed())
 	})
@@ -257,7 +261,7 @@ var _ = Describe("a data plane's Envoy", func() {
 		Eventually(w.arrived).WithTimeout(5 * time.Second).Should(Receive())
 		stop()
 		Expect(w.log).To(gbytes.Say("before it has drained.*still active"))
-		close(w.slow)
+		w.release()
 		Eventually(failed).WithTimeout(10 * time.Second).Should(BeClosed())
 	})
 

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"github.com/kuma-mirror/kuma-mirror/internal/child"
 )
 
 // policy says how often a process that ends by itself is started again, and how
@@ -47,7 +49,7 @@ type supervisor struct {
 func (s *supervisor) run(ctx context.Context) error {
 	var restarts []time.Time // within the window
 	for ctx.Err() == nil {
-		p, err := start(s.command())
+		p, err := child.Start(s.command())
 		if err != nil {
 			return fmt.Errorf("cannot start Envoy: %w", err)
 		}
@@ -63,12 +65,12 @@ func (s *supervisor) run(ctx context.Context) error {
 		}
 		if len(restarts) == s.policy.restarts {
 			return fmt.Errorf("the Envoy process ended %d times within %s, last with %s; it is not started again. Its last lines:\n%s",
-				len(restarts)+1, s.policy.window, exitReason(p.err), s.lastLines())
+				len(restarts)+1, s.policy.window, exitReason(p.Err()), s.lastLines())
 		}
 		delay := min(s.policy.delay<<len(restarts), s.policy.maxDelay)
 		restarts = append(restarts, now)
 		s.log.Error("Envoy ended unexpectedly; starting it again",
-			"reason", exitReason(p.err), "in", delay, "restart", len(restarts), "of", s.policy.restarts)
+			"reason", exitReason(p.Err()), "in", delay, "restart", len(restarts), "of", s.policy.restarts)
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():
@@ -80,12 +82,12 @@ func (s *supervisor) run(ctx context.Context) error {
 }
 
 // watch returns when p has ended, and whether it was asked to.
-func (s *supervisor) watch(ctx context.Context, p *process) (asked bool) {
+func (s *supervisor) watch(ctx context.Context, p *child.Process) (asked bool) {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	running := make(chan struct{})
 	go func() {
 		defer close(running)
-		s.started(life, p.pid())
+		s.started(life, p.PID())
 	}()
 	defer func() {
 		end()
@@ -104,11 +106,11 @@ func (s *supervisor) watch(ctx context.Context, p *process) (asked bool) {
 	}()
 	for {
 		select {
-		case <-p.done:
+		case <-p.Done():
 			return asked
 		case sig := <-s.forward:
 			s.log.Info("passing a signal on to Envoy", "signal", sig)
-			p.signal(sig)
+			p.Signal(sig)
 		case <-stop:
 			stop, asked = nil, true
 			s.log.Info("draining Envoy", "atMost", s.policy.drain)
@@ -130,15 +132,15 @@ func (s *supervisor) watch(ctx context.Context, p *process) (asked bool) {
 			if err != nil {
 				s.log.Warn("Envoy ends before it has drained", "reason", err)
 			}
-			p.signal(syscall.SIGTERM)
+			p.Signal(syscall.SIGTERM)
 			overdue = time.After(s.policy.terminate)
 		case <-overdue:
 			s.log.Warn("Envoy does not end and is killed", "after", s.policy.terminate)
-			p.signal(syscall.SIGKILL)
+			p.Signal(syscall.SIGKILL)
 		case <-kill:
 			kill, killed, asked = nil, true, true
 			s.log.Warn("killing Envoy")
-			p.signal(syscall.SIGKILL)
+			p.Signal(syscall.SIGKILL)
 		}
 	}
 }

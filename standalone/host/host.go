@@ -128,7 +128,8 @@ func (h *Host) Serve(ctx context.Context, l net.Listener) error {
 		// Streams last as long as their Envoys: there is nothing to wait for.
 		server.Stop()
 	})
-	if err := server.Serve(l); err != nil {
+	// Serve fails where Stop came first.
+	if err := server.Serve(l); err != nil && ctx.Err() == nil {
 		return err
 	}
 	return <-failed
@@ -138,7 +139,6 @@ func (h *Host) Serve(ctx context.Context, l net.Listener) error {
 func (h *Host) update(ctx context.Context, resources []*api.Resource) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	before := h.index
 	changed := compare(h.resources, resources)
 	h.resources, h.index = resources, mesh.New(resources)
 	for _, key := range h.index.Dataplanes() {
@@ -150,7 +150,7 @@ func (h *Host) update(ctx context.Context, resources []*api.Resource) {
 			p = &proxy{}
 			h.proxies[key] = p
 			h.log.Info("serving a data plane", "mesh", key.Mesh, "dataplane", key.Name)
-		} else if !changed.touches(key, before, h.index) {
+		} else if !changed.touches(key, h.index) {
 			continue
 		}
 		h.generate(ctx, key, p)

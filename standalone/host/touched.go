@@ -60,18 +60,14 @@ func (c *change) add(r *api.Resource) {
 	}
 }
 
-// touches reports whether the change may matter to the data plane, which is in
-// both indexes. It errs on the safe side: what it says is not touched is
-// generated the same from both.
-func (c change) touches(dataplane api.Key, before, after *mesh.Index) bool {
+// touches reports whether the change may matter to the data plane, which was
+// there before and is in the index of what there is now. It errs on the safe side: what it says is not touched is
+// generated the same as before.
+func (c change) touches(dataplane api.Key, index *mesh.Index) bool {
 	if c.dataplanes[dataplane] {
 		return true
 	}
-	m := after.Mesh(dataplane.Mesh)
-	// An outbound without a TrafficRoute depends on whether there are any.
-	if (len(m.Routes()) == 0) != (len(before.Mesh(dataplane.Mesh).Routes()) == 0) {
-		return true
-	}
+	m := index.Mesh(dataplane.Mesh)
 	networking := m.Dataplane(dataplane.Name).Spec.(*api.Dataplane).GetNetworking()
 	own := services(networking)
 	for _, r := range c.routes {

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/gbytes"
+
+	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
+)
+
+// startRun runs `run` with args until the spec ends.
+func startRun(args ...string) (stdout, stderr *gbytes.Buffer) {
+	GinkgoHelper()
+	stdout, stderr = gbytes.NewBuffer(), gbytes.NewBuffer()
+	cmd := newRunCommand()
+	cmd.SetOut(io.MultiWriter(stdout, GinkgoWriter))
+	cmd.SetErr(io.MultiWriter(stderr, GinkgoWriter))
+	cmd.SetArgs(args)
+	ctx, cancel := context.WithCancel(context.Background())
+	code := make(chan int, 1)
+	go func() { code <- run(ctx, cmd) }()
+	DeferCleanup(func() {
+		cancel()
+		Eventually(code).WithTimeout(5 * time.Second).Should(Receive(Equal(exitOK)))
+	})
+	Eventually(stdout).WithTimeout(5 * time.Second).Should(gbytes.Say("Serving xDS"))
+	return stdout, stderr
+}
+
+var _ = Describe("kuma-mirror run", func() {
+	var dir, file string
+
+	BeforeEach(func() {
+		dir = GinkgoT().TempDir()
+		file = filepath.Join(dir, "mesh.yaml")
+		Expect(os.WriteFile(file, []byte(webAndBackend), 0o644)).To(Succeed())
+	})
+
+	It("greets with what it serves and what to do next", func() {
+		address := fmt.Sprintf("127.0.0.1:%d", envoytest.FreePorts(1)[0])
+		other := filepath.Join(dir, "other.yaml")
+		Expect(os.WriteFile(other, []byte("type: Mesh\nname: shop\n---\ntype: Dataplane\nmesh: shop\nname: till\nnetworking: {address: 127.0.0.1, gateway: {tags: {kuma.io/service: till}}}\n"), 0o644)).To(Succeed())
+		stdout, _ := startRun("-f", file, "-f", other, "--xds-address", address)
+		Expect(stdout).To(gbytes.Say("(?s)^ on " + address + " for 3 data planes of " + file + ", " + other + "\n" +
+			"  mesh default: backend, web\n  mesh shop: till\n" +
+			"Start the Envoy of one of them in another terminal:\n  kuma-mirror proxy --dataplane web --xds-address " + address + "\n$"))
+	})
+
+	It("lists all that is wrong with the resources and serves nothing", func(ctx SpecContext) {
+		Expect(os.WriteFile(filepath.Join(dir, "broken.yaml"), []byte(broken), 0o644)).To(Succeed())
+		r := runAlone(ctx, newRunCommand(), "", "-f", dir, "-f", "/does/not/exist")
+		Expect(r.code).To(Equal(exitFailed))
+		Expect(r.stdout).To(BeEmpty())
+		Expect(r.stderr).To(ContainSubstring("broken.yaml"))
+		Expect(r.stderr).To(ContainSubstring("/does/not/exist: cannot be read: no such file or directory\n"))
+		Expect(r.stderr).To(MatchRegexp(`Error: nothing is served: \d errors in the resources\n$`))
+	})
+
+	It("names the flag where its port is taken", func(ctx SpecContext) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		Expect(err).NotTo(HaveOccurred())
+		defer func() { _ = l.Close() }()
+		r := runAlone(ctx, newRunCommand(), "", "-f", dir, "--xds-address", l.Addr().String())
+		Expect(r.code).To(Equal(exitFailed))
+		Expect(r.stderr).To(And(ContainSubstring(fmt.Sprintf("port %d is taken", l.Addr().(*net.TCPAddr).Port)), ContainSubstring("--xds-address")))
+	})
+
+	DescribeTable("refuses to serve other machines", func(ctx SpecContext, address string) {
+		r := runAlone(ctx, newRunCommand(), "", "-f", dir, "--xds-address", address)
+		Expect(r.code).To(Equal(exitUsage))
+		Expect(r.stderr).To(And(ContainSubstring("neither TLS nor authentication yet"), ContainSubstring("--insecure")))
+	},
+		Entry("on all addresses", "0.0.0.0:5678"),
+		Entry("on all addresses, in IPv6", "[::]:5678"),
+		Entry("on all addresses, without saying so", ":5678"),
+		Entry("on one of them", "192.0.2.1:5678"),
+		Entry("on a name", "example.com:5678"),
+	)
+
+	It("serves other machines when told to, with a warning", func() {
+		port := envoytest.FreePorts(1)[0]
+		stdout, stderr := startRun("-f", dir, "--xds-address", fmt.Sprintf("0.0.0.0:%d", port), "--insecure")
+		Expect(stderr).To(gbytes.Say("WARN.*without TLS and authentication"))
+		Expect(stdout).To(gbytes.Say(fmt.Sprintf("proxy --dataplane web --xds-address 127.0.0.1:%d\n", port)))
+	})
+
+	DescribeTable("knows wrong command lines", func(ctx SpecContext, message string, args ...string) {
+		r := runAlone(ctx, newRunCommand(), "", args...)
+		Expect(r.code).To(Equal(exitUsage))
+		Expect(r.stderr).To(ContainSubstring(message))
+	},
+		Entry("no file", `"file" not set`),
+		Entry("an address without a port", "has to be host:port", "-f", "x", "--xds-address", "127.0.0.1"),
+		Entry("a level that is none", `--log-level "loud"`, "-f", "x", "--log-level", "loud"),
+		Entry("a format that is none", `--log-format "xml"`, "-f", "x", "--log-format", "xml"),
+	)
+
+	It("logs as JSON when told to", func() {
+		_, stderr := startRun("-f", dir, "--xds-address", fmt.Sprintf("127.0.0.1:%d", envoytest.FreePorts(1)[0]), "--log-format", "json")
+		Eventually(stderr).WithTimeout(5 * time.Second).Should(gbytes.Say(`{"time":.*"msg":"serving a data plane","mesh":"default","dataplane":"backend"}`))
+	})
+})

@@ -64,6 +64,21 @@ var _ = Describe("the identity of a mirror", func() {
 		Expect(named.ClusterName()).NotTo(Equal(limited.ClusterName()))
 	})
 
+	It("cannot be taken for another, whatever service and mirror are called", func() {
+		parts := []string{"a", "b", "a_mirror", "b_mirror", "a_mirror-b", "b_mirror-a", "mirror", "_mirror", "a-0123abcd", "0123abcd"}
+		limits := []generator.Limits{generator.DefaultLimits, {MaxConcurrentRequests: 1}}
+		owners := map[string]generator.Identity{}
+		for _, service := range parts {
+			for _, name := range append(parts, "") {
+				for _, limit := range limits {
+					id := generator.Identity{Tags: api.Tags{api.ServiceTag: service}, Name: name, Limits: limit}
+					Expect(owners).NotTo(HaveKey(id.ClusterName()), "%+v and %+v", id, owners[id.ClusterName()])
+					owners[id.ClusterName()] = id
+				}
+			}
+		}
+	})
+
 	It("has a name of its own for everything that changes the cluster", func() {
 		names := map[string]bool{plain.ClusterName(): true}
 		for _, change := range []func(*generator.Identity){

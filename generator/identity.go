@@ -70,28 +70,31 @@ func IdentityOf(m *api.TrafficRoute_Mirror, outbound api.Tags) Identity {
 // that it is found in all that Envoy says of its clusters, and by a hash where
 // limits differ from the defaults. It depends on nothing but the identity.
 func (id Identity) ClusterName() string {
-	if id.Limits == DefaultLimits && !likeHash.MatchString(id.Name) {
+	if id.Limits == DefaultLimits && !ambiguous.MatchString(id.Name) {
 		return id.plainName()
 	}
 	return id.DistinctClusterName()
 }
 
-// DistinctClusterName is ClusterName for the case that a service is called what
-// the mirror cluster would be: always with the hash.
+// DistinctClusterName is ClusterName for the case that another cluster has that
+// name already: always with the hash.
 func (id Identity) DistinctClusterName() string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%d\x00%d", id.Tags, id.Name,
 		id.Limits.MaxConcurrentRequests, id.Limits.MaxRequestBodyBytes, id.Limits.MaxDuration))
 	return fmt.Sprintf("%s-%x", id.plainName(), sum[:4])
 }
 
+const suffix = "_mirror"
+
 func (id Identity) plainName() string {
-	name := id.Tags.ClusterName() + "_mirror"
+	name := id.Tags.ClusterName() + suffix
 	if id.Name != "" {
 		name += "-" + id.Name
 	}
 	return name
 }
 
-// likeHash finds names of mirrors that end as a cluster with a hash does, and
-// so could be taken for one.
-var likeHash = regexp.MustCompile(`(^|-)[0-9a-f]{8}$`)
+// ambiguous finds the names with which two identities could have the same plain
+// name: those that end as a cluster with a hash does, and those with the suffix
+// in them, since services may have it, too.
+var ambiguous = regexp.MustCompile(`(^|-)[0-9a-f]{8}$|` + suffix)

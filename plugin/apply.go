@@ -19,7 +19,7 @@ import (
 //
 // A mirror that cannot be is left out and reported; Apply never fails the proxy.
 func Apply(ctx context.Context, rs *xds.ResourceSet, proxy Proxy, host Host) Report {
-	a := &application{rs: rs, host: host, shadows: map[string]*shadow{}}
+	a := &application{rs: rs, host: host, shadows: map[string]*shadow{}, names: map[string]bool{}}
 	var report Report
 	for _, outbound := range proxy.Outbounds {
 		if outbound.Route == nil {
@@ -39,6 +39,8 @@ type application struct {
 	host Host
 	// shadows by identity: equal mirrors of one proxy share one cluster.
 	shadows map[string]*shadow
+	// names of their clusters.
+	names map[string]bool
 }
 
 // shadow is a mirror cluster that is built once and added when a route uses it.
@@ -149,13 +151,14 @@ func (a *application) shadow(ctx context.Context, id generator.Identity) *shadow
 func (a *application) build(ctx context.Context, id generator.Identity) *shadow {
 	name := id.ClusterName()
 	if a.taken(name) {
-		// A service may be called what the mirror cluster of another would
-		// be; the primary's cluster is never touched.
+		// A service may be called what a mirror cluster would be; the
+		// primary's cluster is never touched.
 		name = id.DistinctClusterName()
 		if a.taken(name) {
 			return &shadow{err: fmt.Errorf("cluster %q belongs to a service of that name; give the mirror another name", name)}
 		}
 	}
+	a.names[name] = true
 	base, err := a.host.BaseCluster(ctx, name, id.Tags)
 	if err != nil {
 		return &shadow{err: fmt.Errorf("cluster for %s: %w", id.Tags, err)}
@@ -174,6 +177,8 @@ func (a *application) build(ctx context.Context, id generator.Identity) *shadow 
 	return s
 }
 
+// taken reports whether a cluster of that name belongs to somebody else. Mirror
+// clusters from before this run belong to nobody.
 func (a *application) taken(name string) bool {
-	return a.rs.Get((*cluster.Cluster)(nil), name) != nil && !a.rs.IsMirror(name)
+	return a.names[name] || a.rs.Get((*cluster.Cluster)(nil), name) != nil && !a.rs.IsMirror(name)
 }

@@ -229,6 +229,18 @@ var _ = Describe("Apply", func() {
 		Expect(proto.Equal(theirs, before)).To(BeTrue())
 	})
 
+	It("never shares a cluster between shadows whose names come out the same", func(ctx SpecContext) {
+		// Kuma's name for a destination can be another service's whole name.
+		serve(rs, "out", "/", "backend")
+		plugin.Apply(ctx, rs, proxyWith(outboundTo("out", &api.TrafficRoute_Conf{
+			Destination: tags("backend"),
+			Mirrors:     []*api.TrafficRoute_Mirror{mirrorTo(v2), mirrorTo(tags(v2.ClusterName()))},
+		})), host)
+		clusters := mirrored(rs, "out")[0]
+		Expect(clusters).To(HaveLen(2))
+		Expect(clusters[0]).NotTo(Equal(clusters[1]))
+	})
+
 	It("sends copies to several shadows, in their order", func(ctx SpecContext) {
 		serve(rs, "out", "/", "backend")
 		report := plugin.Apply(ctx, rs, proxyWith(outboundTo("out", &api.TrafficRoute_Conf{

@@ -41,7 +41,8 @@ type client struct {
 	types map[string]*subscription
 	// resumed says that Envoy held a configuration when the stream began.
 	resumed bool
-	// halted says that Envoy refused something of target.
+	// halted says that Envoy refused something of target: no step is taken and
+	// nothing removed until the next one.
 	halted  bool
 	refusal *Refusal
 }
@@ -87,9 +88,9 @@ func (c *client) aim(cfg *config) {
 	}
 	c.target = cfg
 	c.halted = false
-	for _, t := range c.types {
-		clear(t.refused)
-	}
+	// Refused tables stay refused until the tables are the new target's.
+	clear(clusters.refused)
+	clear(c.types[resource.EndpointType].refused)
 }
 
 // advance goes as far as Envoy's acknowledgements allow and sends what is due.
@@ -137,12 +138,7 @@ func (c *client) stage() {
 // acknowledge clusters before they are warm, so their endpoints are in, too.
 func (c *client) clustersReady() bool {
 	t := c.types[resource.ClusterType]
-	if !t.subscribed {
-		// While a cluster is warming, an Envoy that reconnects asks for
-		// listeners but not yet for clusters.
-		return !c.resumed
-	}
-	return t.runs(c.target.byType[resource.ClusterType])
+	return !c.paused() && t.runs(c.target.byType[resource.ClusterType])
 }
 
 // tablesReady says whether Envoy has no listeners and route tables but
@@ -189,9 +185,12 @@ func (c *client) sweep(now time.Time) {
 		c.sweeper.Stop()
 		c.sweeper = nil
 	}
+	clusters := c.types[resource.ClusterType]
 	var next time.Duration
 	for name, k := range c.kept {
-		if c.live[name] || c.halted {
+		// A cluster that Envoy has not acknowledged may still be waiting for
+		// its endpoints, and Envoy for it.
+		if c.live[name] || clusters.sends(name) {
 			k.unnamed = time.Time{}
 			continue
 		}
@@ -224,20 +223,56 @@ func (c *client) view(typeURL string) items {
 		}
 		return c.tables.byType[typeURL]
 	case resource.ClusterType:
-		return c.withKept(typeURL, func(k *item) *item { return k })
-	default:
-		return c.withKept(typeURL, func(k *item) *item { return k.endpoints })
+		return c.withKept(typeURL)
 	}
+	view := c.withKept(typeURL)
+	if c.paused() {
+		view = maps.Clone(view)
+		for _, e := range c.earlier() {
+			if e.target == nil {
+				continue
+			}
+			for name, i := range e.withKept(typeURL) {
+				if view[name] == nil {
+					view[name] = i
+				}
+			}
+		}
+	}
+	return view
 }
 
-func (c *client) withKept(typeURL string, of func(*item) *item) items {
+// paused says whether Envoy withholds its request for clusters. It does while
+// one is warming, even on a new stream (Envoy issues 9934, 36951): it asks for
+// the rest, and waits for endpoints that may be of no current cluster.
+func (c *client) paused() bool { return c.resumed && !c.types[resource.ClusterType].subscribed }
+
+// earlier are the proxy's other streams of the same protocol, those before
+// first.
+func (c *client) earlier() []*client {
+	var out []*client
+	for _, e := range append([]*client{c.node.last}, c.node.clients...) {
+		if e != nil && e != c && e.protocol == c.protocol {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// withKept is target's clusters, or their endpoints, and those of the clusters
+// that are kept.
+func (c *client) withKept(typeURL string) items {
 	view := c.target.byType[typeURL]
 	if len(c.kept) == 0 {
 		return view
 	}
 	view = maps.Clone(view)
 	for _, k := range c.kept {
-		if i := of(k.item); i != nil && view[i.name] == nil {
+		i := k.item
+		if typeURL == resource.EndpointType {
+			i = i.endpoints
+		}
+		if i != nil && view[i.name] == nil {
 			view[i.name] = i
 		}
 	}
@@ -247,10 +282,8 @@ func (c *client) withKept(typeURL string, of func(*item) *item) items {
 // resume takes in what Envoy said it has when it first asked for the type.
 func (c *client) resume(t *subscription, has items) {
 	c.resumed = true
-	if t.typeURL == resource.EndpointType && !c.types[resource.ClusterType].subscribed {
-		// Envoy asks for clusters first, except while one is warming: then it
-		// withholds that request and waits for endpoints, which it may already
-		// count among those it has (Envoy issue 36951). Send them all.
+	if t.typeURL == resource.EndpointType && c.paused() {
+		// Envoy may count among those it has the endpoints it waits for.
 		return
 	}
 	t.acknowledged = has.version()
@@ -299,13 +332,22 @@ func (c *client) answered(t *subscription, r *response, refused bool, message st
 	t.refusal = &Refusal{Type: t.typeURL, Version: r.version, Message: message, Time: time.Now()}
 	c.refusal = t.refusal
 	// Envoy may have taken some of it and not the rest: nothing is known of
-	// these resources until it acknowledges them.
-	for name, i := range r.sent {
+	// these resources until it accepts them.
+	for name, i := range r.changed {
 		t.known[name] = &item{name: name}
 		t.refused[name] = i.version
 	}
 	for _, name := range r.removed {
 		t.known[name] = &item{name: name}
+	}
+	if t.typeURL == resource.ClusterType {
+		for name, k := range c.kept {
+			if held := t.held(name); held == nil {
+				delete(c.kept, name)
+			} else {
+				k.item = held
+			}
+		}
 	}
 	if r.of == c.target {
 		c.halted = true
@@ -335,6 +377,8 @@ func (c *client) close() {
 			break
 		}
 	}
-	c.node.last = c
+	if t := c.types[resource.ClusterType]; t.acknowledged != "" || len(t.outstanding) > 0 || c.node.last == nil {
+		c.node.last = c
+	}
 	c.server.drop(c.name)
 }

@@ -33,6 +33,9 @@
 // another configuration by then cannot name the clusters to keep: they go with
 // its first response, and requests to them may fail until the new route tables
 // arrive. Prefer delta.
+//
+// An Envoy must get both its clusters and its listeners here: one that comes
+// back with either is taken to have the other, and to ask for it.
 package ads
 
 import (

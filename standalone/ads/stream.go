@@ -162,7 +162,7 @@ func (c *client) CreateWatch(req *cache.Request, sub cache.Subscription, out cha
 		t.claimed = req.GetVersionInfo()
 		if t.typeURL == resource.ClusterType {
 			c.recall(t)
-		} else if t.typeURL == resource.EndpointType && (len(t.owed) > 0 || !c.types[resource.ClusterType].subscribed) {
+		} else if t.typeURL == resource.EndpointType && (len(t.owed) > 0 || c.paused()) {
 			t.claimed = "" // as in resume
 		}
 	}
@@ -176,14 +176,7 @@ func (c *client) CreateWatch(req *cache.Request, sub cache.Subscription, out cha
 // recall takes up where an earlier stream of this proxy ended, if Envoy has
 // the clusters that stream sent last.
 func (c *client) recall(t *subscription) {
-	earlier := c.node.clients
-	if c.node.last != nil {
-		earlier = append([]*client{c.node.last}, earlier...)
-	}
-	for _, e := range earlier {
-		if e == c || e.protocol != c.protocol {
-			continue
-		}
+	for _, e := range c.earlier() {
 		if clusters, ok := e.remembers(t.claimed); ok {
 			c.resume(t, clusters)
 			maps.Copy(c.live, e.live)

@@ -25,7 +25,7 @@ type subscription struct {
 	claimed string
 
 	// known is what Envoy has been sent or said it has; an empty version where
-	// it refused. acked is what it acknowledged last.
+	// it refused. acked is what it accepted last.
 	known, acked items
 	// owed are to be sent once Envoy has asked for the type, even if it says
 	// that it has them.
@@ -55,8 +55,10 @@ type response struct {
 	typeURL string
 	version string
 	// of is the configuration it was made from.
-	of      *config
+	of *config
+	// sent are its resources, and changed those that Envoy did not have.
 	sent    items
+	changed items
 	removed []string
 	nonce   string
 }
@@ -75,10 +77,10 @@ func (t *subscription) wanted(view items) items {
 	return some
 }
 
-// has says whether Envoy has acknowledged i and nothing else was sent since.
+// has says whether Envoy has accepted i and nothing else was sent since.
 func (t *subscription) has(i *item) bool {
 	k, a := t.known[i.name], t.acked[i.name]
-	return k != nil && a != nil && k.version == i.version && a.version == i.version
+	return k != nil && a != nil && k.version == i.version && a.version == i.version && !t.sends(i.name)
 }
 
 // runs says whether Envoy has all it wants of view.
@@ -97,11 +99,17 @@ func (t *subscription) runs(view items) bool {
 // idle says whether nothing is on its way.
 func (t *subscription) idle() bool { return t.queued == nil && len(t.outstanding) == 0 }
 
+// sends says whether a version that Envoy did not have is on its way.
+func (t *subscription) sends(name string) bool {
+	return t.queued != nil && t.queued.changed[name] != nil ||
+		slices.ContainsFunc(t.outstanding, func(r *response) bool { return r.changed[name] != nil })
+}
+
 // held is what Envoy has, or is about to have, under the name; nil if nothing
 // that it is known to accept.
 func (t *subscription) held(name string) *item {
-	if t.queued != nil && t.queued.sent[name] != nil {
-		return t.queued.sent[name]
+	if t.queued != nil && t.queued.changed[name] != nil {
+		return t.queued.changed[name]
 	}
 	if k := t.known[name]; k == nil || k.version != "" {
 		return k
@@ -150,14 +158,14 @@ func (c *client) respond(t *subscription) {
 		return
 	}
 
-	r := &response{typeURL: t.typeURL, of: c.target, sent: items{}}
+	r := &response{typeURL: t.typeURL, of: c.target, changed: items{}}
 	if nameClusters(t.typeURL) {
 		r.of = c.tables
 	}
 	for name, i := range wanted {
 		k := t.known[name]
 		if i.body != nil && (k == nil || k.version != i.version) && t.refused[name] != i.version {
-			r.sent[name] = i
+			r.changed[name] = i
 		}
 	}
 	if fullState(t.typeURL) {
@@ -170,15 +178,26 @@ func (c *client) respond(t *subscription) {
 	if c.halted && !sotw {
 		r.removed = nil
 	}
+	if t.typeURL == resource.EndpointType && c.paused() && !sotw && !t.settled {
+		// The cluster that waits is none of target's: without an answer Envoy
+		// waits for its initial_fetch_timeout. Clusters in use keep their
+		// endpoints (seen with 1.38.2 and 1.40.0).
+		for name := range t.names {
+			if wanted[name] == nil {
+				r.removed = append(r.removed, name)
+			}
+		}
+	}
 	// An Envoy that starts waits for an answer, though it be empty.
 	starts := !t.settled && t.wildcard && (sotw || len(t.known) == 0)
-	if len(r.sent) == 0 && (len(r.removed) == 0 || c.halted) && !starts {
+	if len(r.changed) == 0 && (len(r.removed) == 0 || c.halted) && !starts {
 		return
 	}
 	if sotw {
 		r.sent = maps.Clone(wanted)
 		r.version = wanted.version()
 	} else {
+		r.sent = r.changed
 		after := maps.Clone(t.known)
 		maps.Copy(after, r.sent)
 		for _, name := range r.removed {
@@ -206,9 +225,6 @@ func (c *client) sending(t *subscription, nonce string) {
 		t.known[name] = i
 		if k != nil && k.version == i.version {
 			continue
-		}
-		if k != nil && k.version == "" {
-			delete(t.acked, name)
 		}
 		c.replaced = c.replaced || k != nil && t.typeURL == resource.ListenerType
 		if i.endpoints != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -29,7 +30,14 @@ const patience = time.Minute
 // run starts `kuma-mirror demo` with args on the pinned Envoy.
 func run(args ...string) *gexec.Session {
 	GinkgoHelper()
+	return runIn(os.TempDir(), args...)
+}
+
+// runIn is run with a directory for temporary files.
+func runIn(tmp string, args ...string) *gexec.Session {
+	GinkgoHelper()
 	cmd := exec.Command(program, append([]string{"demo", "--envoy", envoytest.Default()}, args...)...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
 	session, err := gexec.Start(cmd, GinkgoWriter, GinkgoWriter)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() {
@@ -173,9 +181,10 @@ var _ = Describe("kuma-mirror demo", func() {
 		at.free(Default)
 	})
 
-	It("leaves nothing behind even when it is killed", func() {
+	It("leaves nobody listening even when it is killed", func() {
 		at := freePorts()
-		session := run(at.flags()...)
+		// The killed demo cannot remove its files.
+		session := runIn(GinkgoT().TempDir(), at.flags()...)
 		Eventually(session, patience).Should(gbytes.Say(`\nReady\. `))
 		session.Kill()
 		Eventually(session, patience).Should(gexec.Exit())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -36,10 +37,14 @@ minute proxy gives up, with exit code 1 and Envoy's last lines.
 
 Signals:
   SIGINT, SIGTERM  Envoy stops accepting connections, finishes what is in flight,
-                   for --drain-time at most, and ends. The same signal once more
-                   ends it at once.
+                   for --drain-time at most, and ends. Another one ends it at
+                   once, unless it comes within a second of the first: timeout(1)
+                   and some supervisors send two for one.
   SIGUSR1          is passed on: Envoy opens its log files again.
   SIGHUP           is passed on: Envoy notes and ignores it.
+
+Under systemd set KillMode=mixed, or systemd sends SIGTERM to Envoy, too, which
+then ends without draining; and TimeoutStopSec to more than --drain-time and 5s.
 
 Where networking.admin.port of the Dataplane is set, Envoy's admin API is on that
 port of 127.0.0.1; else it is on a socket that only proxy itself uses.
@@ -73,6 +78,13 @@ Exit codes:
 			}
 			if err := oneOf("envoy-log-level", o.LogLevel, envoyLogLevels...); err != nil {
 				return err
+			}
+			// "" is what a script with an unset variable gives.
+			if o.Dataplane == "" {
+				return errors.New("--dataplane is empty; it has to be the name of a Dataplane")
+			}
+			if o.Mesh == "" {
+				return errors.New("--mesh is empty; it has to be the name of a Mesh")
 			}
 			if o.DrainTime < 0 {
 				return fmt.Errorf("--drain-time %s has to be 0s or more", o.DrainTime)
@@ -140,18 +152,36 @@ func runProxy(ctx context.Context, binary string, o envoy.Options) error {
 	counted := make(chan struct{})
 	go func() {
 		defer close(counted)
-		for range 2 {
-			select {
-			case <-stops:
-			case <-ended:
-				return
-			}
+		if stoppedAgain(stops, ended, time.Now) {
+			close(kill)
 		}
-		close(kill)
 	}()
 	defer func() {
 		close(ended)
 		<-counted
 	}()
 	return envoy.Run(ctx, o)
+}
+
+// oneStop is how long after the first signal others count as the same.
+// coreutils' timeout signals its child and then its child's process group.
+const oneStop = time.Second
+
+// stoppedAgain waits for a signal that comes oneStop after the first or later,
+// by the clock now. It returns false when ended is closed before.
+func stoppedAgain(stops <-chan os.Signal, ended <-chan struct{}, now func() time.Time) bool {
+	var first time.Time
+	for {
+		select {
+		case <-ended:
+			return false
+		case <-stops:
+		}
+		switch at := now(); {
+		case first.IsZero():
+			first = at
+		case at.Sub(first) >= oneStop:
+			return true
+		}
+	}
 }

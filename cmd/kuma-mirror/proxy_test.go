@@ -41,6 +41,8 @@ var _ = Describe("kuma-mirror proxy", func() {
 		Entry("no data plane", `"dataplane" not set`),
 		Entry("arguments that are not for Envoy", `unexpected argument "more"; arguments for Envoy go after --`, "--dataplane", "web", "more", "--", "--concurrency", "1"),
 		Entry("a level that Envoy does not have", `--envoy-log-level "loud"`, "--dataplane", "web", "--envoy-log-level", "loud"),
+		Entry("an empty data plane", "--dataplane is empty; it has to be the name of a Dataplane", "--dataplane", ""),
+		Entry("an empty mesh", "--mesh is empty; it has to be the name of a Mesh", "--dataplane", "web", "--mesh", ""),
 		Entry("a negative drain time", "has to be 0s or more", "--dataplane", "web", "--drain-time", "-1s"),
 	)
 
@@ -49,6 +51,29 @@ var _ = Describe("kuma-mirror proxy", func() {
 		Expect(r.code).To(Equal(exitFailed))
 		Expect(r.stderr).To(ContainSubstring("/does/not/exist"))
 	})
+
+	DescribeTable("takes signals that come together for one", func(again bool, after ...time.Duration) {
+		stops, ended := make(chan os.Signal, len(after)+1), make(chan struct{})
+		at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		times := make(chan time.Time, cap(stops))
+		for _, d := range append([]time.Duration{0}, after...) {
+			stops <- syscall.SIGTERM
+			times <- at.Add(d)
+		}
+		result := make(chan bool, 1)
+		go func() { result <- stoppedAgain(stops, ended, func() time.Time { return <-times }) }()
+		if !again {
+			Eventually(times).Should(BeEmpty(), "every signal is looked at")
+			close(ended)
+		}
+		Eventually(result).Should(Receive(Equal(again)))
+	},
+		Entry("one alone", false),
+		Entry("two at once", false, time.Duration(0)),
+		Entry("several within a second", false, time.Millisecond, 10*time.Millisecond, 999*time.Millisecond),
+		Entry("another after a second", true, time.Second),
+		Entry("two at once and another later", true, time.Millisecond, 5*time.Second),
+	)
 
 	Context("with a host", func() {
 		var xds, outbound string
@@ -85,7 +110,7 @@ var _ = Describe("kuma-mirror proxy", func() {
 			Expect(r.stderr).To(ContainSubstring(`there is no data plane "wev" in mesh "default"; it has backend, web`))
 		})
 
-		It("drains on the first signal and ends at once on the second", func() {
+		It("drains when it is stopped, by two signals at once as well, and ends at once when it is stopped again", func() {
 			log := gbytes.NewBuffer()
 			cmd := exec.Command(os.Args[0], "proxy", "--dataplane", "web", "--xds-address", xds, "--envoy", envoytest.Default(),
 				"--drain-time", "5m", "--", "--concurrency", "1")
@@ -103,10 +128,18 @@ var _ = Describe("kuma-mirror proxy", func() {
 				cut <- err
 			}()
 			Eventually(arrived).WithTimeout(5 * time.Second).Should(Receive())
+			// Two of one kind might arrive as one.
 			Expect(cmd.Process.Signal(syscall.SIGTERM)).To(Succeed())
+			Expect(cmd.Process.Signal(syscall.SIGINT)).To(Succeed())
 			Eventually(log).WithTimeout(5 * time.Second).Should(gbytes.Say("draining Envoy"))
 			Consistently(cut, 100*time.Millisecond).ShouldNot(Receive())
-			Expect(cmd.Process.Signal(syscall.SIGINT)).To(Succeed())
+			Eventually(func() string {
+				if text := string(log.Contents()); strings.Contains(text, "killing Envoy") {
+					return text // and soon there is nobody to signal
+				}
+				Expect(cmd.Process.Signal(syscall.SIGINT)).To(Succeed())
+				return ""
+			}).WithTimeout(10 * time.Second).WithPolling(200 * time.Millisecond).ShouldNot(BeEmpty())
 			Eventually(cut).WithTimeout(5 * time.Second).Should(Receive(HaveOccurred()))
 			Eventually(ended).WithTimeout(5 * time.Second).Should(Receive(BeNil()))
 		})

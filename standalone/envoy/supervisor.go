@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 
@@ -49,7 +50,8 @@ type supervisor struct {
 func (s *supervisor) run(ctx context.Context) error {
 	var restarts []time.Time // within the window
 	for ctx.Err() == nil {
-		p, err := child.Start(s.command())
+		cmd := s.command()
+		p, err := child.Start(cmd)
 		if err != nil {
 			return fmt.Errorf("cannot start Envoy: %w", err)
 		}
@@ -64,8 +66,14 @@ func (s *supervisor) run(ctx context.Context) error {
 			restarts = restarts[1:]
 		}
 		if len(restarts) == s.policy.restarts {
-			return fmt.Errorf("the Envoy process ended %d times within %s, last with %s; it is not started again. Its last lines:\n%s",
-				len(restarts)+1, s.policy.window, exitReason(p.Err()), s.lastLines())
+			said := s.lastLines()
+			if strings.TrimSpace(said) == "" {
+				said = fmt.Sprintf("It wrote nothing; is it an Envoy? Try: %s --version", cmd.Path)
+			} else {
+				said = "Its last lines:\n" + said
+			}
+			return fmt.Errorf("the Envoy process ended %d times within %s, last with %s; it is not started again. %s",
+				len(restarts)+1, s.policy.window, exitReason(p.Err()), said)
 		}
 		delay := min(s.policy.delay<<len(restarts), s.policy.maxDelay)
 		restarts = append(restarts, now)

@@ -74,6 +74,13 @@ var _ = Describe("the supervisor", func() {
 		Expect(pids(string(output.Contents()))).To(HaveLen(4))
 	})
 
+	It("asks whether it is an Envoy where it gives up on one that said nothing", func() {
+		s := newFake("crash", output)
+		s.command = func() *exec.Cmd { return exec.Command("/bin/true") }
+		Expect(s.run(context.Background())).To(MatchError(And(
+			ContainSubstring("ended 4 times"), HaveSuffix("It wrote nothing; is it an Envoy? Try: /bin/true --version"))))
+	})
+
 	It("waits longer before each restart", func() {
 		s := newFake("crash", output)
 		s.policy.delay, s.policy.maxDelay = 40*time.Millisecond, 80*time.Millisecond

@@ -15,8 +15,8 @@ const maxEffort = 4_000_000
 
 // Warnings returns what the author of a valid TrafficRoute should know though
 // nothing is wrong: entries that no request can reach, mirrors that are off,
-// copies that go to the primary, mirrors whose stats run together. It warns
-// only of what is certain.
+// copies that go to the primary. It warns only of what is certain whatever the
+// outbounds are.
 func Warnings(r *api.Resource) api.Violations {
 	spec, ok := r.Spec.(*api.TrafficRoute)
 	if !ok {
@@ -26,19 +26,17 @@ func Warnings(r *api.Resource) api.Violations {
 	at := specPath(r).Field("conf")
 	conf := spec.GetConf()
 	c.unreachable(at, conf)
-
-	named := map[string]mirrorAt{}
 	for i, h := range conf.GetHttp() {
 		at := at.Field("http").Index(i)
-		c.mirrorWarnings(mirrorsAt(at, h.GetMirror(), h.GetMirrors()), onlyDestination(h.GetSplit(), h.GetDestination()), named)
+		c.mirrorWarnings(mirrorsAt(at, h.GetMirror(), h.GetMirrors()), onlyDestination(h.GetSplit(), h.GetDestination()))
 	}
-	c.mirrorWarnings(mirrorsAt(at, conf.GetMirror(), conf.GetMirrors()), onlyDestination(conf.GetSplit(), conf.GetDestination()), named)
+	c.mirrorWarnings(mirrorsAt(at, conf.GetMirror(), conf.GetMirrors()), onlyDestination(conf.GetSplit(), conf.GetDestination()))
 	return c.found
 }
 
 // mirrorWarnings looks at the mirrors of one entry, whose only destination is
-// primary. named are the mirrors with a name so far.
-func (c *checker) mirrorWarnings(mirrors []mirrorAt, primary map[string]string, named map[string]mirrorAt) {
+// primary.
+func (c *checker) mirrorWarnings(mirrors []mirrorAt, primary map[string]string) {
 	for _, m := range mirrors {
 		if p := m.mirror.GetPercentage(); p != nil && p.GetValue() == 0 {
 			c.add(m.path.Field("percentage"), "is 0: the mirror is switched off")
@@ -46,15 +44,6 @@ func (c *checker) mirrorWarnings(mirrors []mirrorAt, primary map[string]string, 
 		}
 		if len(primary) > 0 && maps.Equal(primary, m.mirror.GetDestination()) {
 			c.add(m.path.Field("destination"), "is the primary's: it gets each of these requests twice")
-		}
-		name := m.mirror.GetName()
-		if name == "" {
-			continue
-		}
-		if first, ok := named[name]; !ok {
-			named[name] = m
-		} else if !maps.Equal(first.mirror.GetDestination(), m.mirror.GetDestination()) {
-			c.add(m.path.Field("name"), "is %q, as that of %s, which has another destination: their stats are added up", name, first.path)
 		}
 	}
 }

@@ -107,24 +107,6 @@ var _ = Describe("The warnings about a TrafficRoute", func() {
   - {weight: 1, destination: {kuma.io/service: backend, version: v2}}
   - {weight: 1, destination: {kuma.io/service: backend, version: v1}}
   mirror: {destination: {kuma.io/service: backend, version: v1}}`),
-		Entry("two of one name go different ways", `
-  http:
-  - match: {path: {prefix: /a}}
-    destination: {kuma.io/service: backend}
-    mirror: {name: shadow, destination: {kuma.io/service: shadow}}
-  destination: {kuma.io/service: backend}
-  mirrors:
-  - {name: shadow, destination: {kuma.io/service: shadow}}
-  - {name: shadow, destination: {kuma.io/service: shadow, version: v2}}`,
-			"conf.mirrors[1].name"),
-		Entry("two of one name, one of them off", `
-  http:
-  - match: {path: {prefix: /a}}
-    destination: {kuma.io/service: backend}
-    mirror: {name: shadow, destination: {kuma.io/service: shadow}}
-  destination: {kuma.io/service: backend}
-  mirror: {name: shadow, destination: {kuma.io/service: shadow, version: v2}, percentage: 0}`,
-			"conf.mirror.percentage"),
 		Entry("no request is left for it", `
   http:
   - match: {path: {prefix: /}}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -153,30 +154,45 @@ func lineAt(data []byte, offset int) int {
 	return 1 + bytes.Count(data[:offset], []byte("\n"))
 }
 
+// separator parts documents. No JSON value and no YAML document holds such a
+// line.
+var separator = regexp.MustCompile(`(?m)^---[ \t]*\r?$`)
+
+// opensJSON tells JSON from YAML, of which braces open the flow maps, where it
+// is neither.
+var opensJSON = regexp.MustCompile(`^\s*[{\[]\s*"`)
+
 // readDocuments returns the root node of every document that is not empty. On
 // a syntax error it returns those before it too.
 func readDocuments(data []byte) ([]*yaml.Node, error) {
-	// JSON is read as JSON: YAML refuses some of its escapes and its tabs. But
-	// braces open YAML's flow maps as well.
-	start := bytes.TrimLeft(data, " \t\r\n")
-	if len(start) == 0 {
-		return nil, nil
+	var roots []*yaml.Node
+	line := 1
+	for len(data) > 0 {
+		end, next := len(data), len(data)
+		if at := separator.FindIndex(data); at != nil {
+			end, next = at[0], at[1]
+		}
+		// JSON is read as JSON: YAML refuses some of its escapes and its tabs.
+		// From the first document on that is none, all is read as YAML.
+		read, jsonErr := readJSON(data[:end], line)
+		if jsonErr != nil {
+			flow, yamlErr := readYAML(data, line)
+			if yamlErr != nil && len(flow) <= len(read) && opensJSON.Match(data) {
+				return append(roots, read...), jsonErr
+			}
+			return append(roots, flow...), yamlErr
+		}
+		roots = append(roots, read...)
+		line += bytes.Count(data[:next], []byte("\n"))
+		data = data[next:]
 	}
-	if start[0] != '{' && start[0] != '[' {
-		return readYAML(data)
-	}
-	documents, jsonErr := readJSON(data)
-	if jsonErr == nil {
-		return documents, nil
-	}
-	flow, yamlErr := readYAML(data)
-	if yamlErr != nil && bytes.HasPrefix(bytes.TrimLeft(start[1:], " \t\r\n"), []byte(`"`)) {
-		return documents, jsonErr
-	}
-	return flow, yamlErr
+	return roots, nil
 }
 
-func readYAML(data []byte) ([]*yaml.Node, error) {
+// readYAML reads a stream of YAML documents that begins on the given line.
+func readYAML(data []byte, line int) ([]*yaml.Node, error) {
+	// The lines before it make those of nodes and errors right.
+	data = append(bytes.Repeat([]byte("\n"), line-1), data...)
 	var roots []*yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	for {

@@ -11,11 +11,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// readJSON reads a stream of JSON values into the nodes YAML would give.
-func readJSON(data []byte) ([]*yaml.Node, error) {
+// readJSON reads a stream of JSON values that begins on the given line into the
+// nodes YAML would give.
+func readJSON(data []byte, line int) ([]*yaml.Node, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
-	j := &jsonReader{data: data, decoder: decoder, line: 1}
+	j := &jsonReader{data: data, decoder: decoder, line: line}
 	var roots []*yaml.Node
 	for {
 		root, err := j.value(0)

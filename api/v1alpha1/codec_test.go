@@ -106,7 +106,7 @@ var _ = Describe("Parse", func() {
 		Entry(nil, "carrier-like", 5),
 		Entry(nil, "default-policies", 5),
 		Entry("except policies of other kinds", "protocols", 15, `type: unknown type "TrafficPermission"`),
-		Entry("except fields the standalone host has no use for", "mtls", 4, "mtls: unknown field"),
+		Entry("except fields the standalone host has no use for", "mtls", 5, "mtls: unknown field"),
 	)
 
 	Describe("metadata", func() {
@@ -185,6 +185,8 @@ spec:
 		Entry("JSON with tabs and escapes that YAML refuses", "{\n\t\"type\": \"Mesh\",\n\t\"name\": \"\\ud83d\\ude00\\/\"\n}\n", "😀/"),
 		Entry("a stream of JSON objects", `{"type":"Mesh","name":"a"}{"type":"Mesh","name":"b"} {"type":"Mesh","name":"c"}`, "#1a", "#2b", "#3c"),
 		Entry("JSON among YAML documents", "{\"type\": \"Mesh\", \"name\": \"a\"}\n---\ntype: Mesh\nname: b\n", "#1a", "#2b"),
+		Entry("JSON objects as YAML documents", "{\"type\": \"Mesh\", \"name\": \"a\"}\n--- \n{\n\t\"type\": \"Mesh\",\n\t\"name\": \"b\\/\"\n}\n---\r\n{\"type\":\"Mesh\",\"name\":\"\\/\"}\n---\n", "#1a", "#2b/", "#3/"),
+		Entry("JSON that YAML refuses, before YAML", "{\"type\": \"Mesh\", \"name\": \"\\/\"}\n---\n# b\n{\"type\": Mesh, name: b}\n---\ntype: Mesh\nname: c\n", "#1/", "#2b", "#3c"),
 		Entry("YAML flow maps", "{type: Mesh, name: a,}", "a"),
 		Entry("a Kubernetes List, its items counted with the other documents",
 			"apiVersion: v1\nkind: List\nmetadata: {resourceVersion: ''}\nitems:\n- {apiVersion: kuma.io/v1alpha1, kind: Mesh, metadata: {name: a}}\n- {apiVersion: kuma.io/v1alpha1, kind: Mesh, metadata: {name: b}}\n---\ntype: Mesh\nname: c\n",
@@ -212,6 +214,9 @@ spec:
 		Entry("broken YAML", "type: [", ": not YAML: line 1: did not find expected node content; nothing after that was read"),
 		Entry("broken JSON", "{\"type\": \"Mesh\",\n\"name\" \"m\"}", ": not JSON: line 2: invalid character '\"' after object key; nothing after that was read"),
 		Entry("JSON that is cut off", `{"type": "Mesh", "name": {"a": [`, ": not JSON: line 1: ends in the middle of a value; nothing after that was read"),
+		Entry("broken JSON after JSON", "{\"type\": \"Mesh\", \"name\": \"m\"}\n---\n{\"type\" \"Mesh\"}", ": not JSON: line 3: invalid character '\"' after object key; nothing after that was read"),
+		Entry("broken YAML after JSON", "{\"type\": \"Mesh\", \"name\": \"m\"}\n---\ntype: [\n", ": not YAML: line 3: did not find expected node content; nothing after that was read"),
+		Entry("what is wrong with a YAML document after JSON", "{\"type\": \"Mesh\", \"name\": \"m\"}\n---\n\ntype: Mesh\nname: 1\n", "name: must be a string, is the number 1; put it in quotes (line 5)"),
 		Entry("an alias of nothing", "type: *x", ": not YAML: unknown anchor 'x' referenced; nothing after that was read"),
 	)
 

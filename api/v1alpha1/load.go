@@ -24,8 +24,11 @@ const Stdin = "-"
 // The error joins everything that is wrong with any path: Violations for the
 // contents, among them two resources with one Key, and errors of package os
 // beside it. As with Parse, what could be read is returned too, to look at and
-// not to apply. Load waits for stdin and for pipes without regard to ctx,
-// which it checks before each file; its error is then that of ctx alone.
+// not to apply.
+//
+// When ctx ends, Load returns its error alone, at once. What then still reads
+// stdin, or waits for somebody to open the other end of a pipe, cannot be
+// interrupted: it goes on in the background until that has something to give.
 func Load(ctx context.Context, paths []string, stdin io.Reader) ([]*Resource, error) {
 	var resources []*Resource
 	var violations Violations
@@ -48,7 +51,7 @@ func Load(ctx context.Context, paths []string, stdin io.Reader) ([]*Resource, er
 				continue
 			}
 			stdinRead = true
-			collect(parseReader(Stdin, stdin))
+			collect(parse(ctx, Stdin, func() ([]byte, error) { return readLimited(Stdin, stdin) }))
 			continue
 		}
 		files, err := resourceFiles(path)
@@ -57,7 +60,7 @@ func Load(ctx context.Context, paths []string, stdin io.Reader) ([]*Resource, er
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			collect(parseFile(file))
+			collect(parse(ctx, file, func() ([]byte, error) { return readFile(file) }))
 		}
 	}
 	if ctx.Err() != nil {
@@ -132,7 +135,30 @@ func resourceFiles(path string) ([]string, error) {
 	return files, nil
 }
 
-func parseFile(path string) ([]*Resource, error) {
+// parse parses what read returns, or gives up when ctx ends before that. The
+// goroutine ends when read does, and its result is then dropped.
+func parse(ctx context.Context, source string, read func() ([]byte, error)) ([]*Resource, error) {
+	type result struct {
+		data []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		data, err := read()
+		done <- result{data, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case r := <-done:
+		if r.err != nil {
+			return nil, r.err
+		}
+		return Parse(source, r.data)
+	}
+}
+
+func readFile(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -145,10 +171,10 @@ func parseFile(path string) ([]*Resource, error) {
 	if info.Size() > MaxInputBytes {
 		return nil, Violations{tooLong(path, info.Size())}
 	}
-	return parseReader(path, file)
+	return readLimited(path, file)
 }
 
-func parseReader(source string, from io.Reader) ([]*Resource, error) {
+func readLimited(source string, from io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(from, MaxInputBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", source, err)
@@ -156,5 +182,5 @@ func parseReader(source string, from io.Reader) ([]*Resource, error) {
 	if len(data) > MaxInputBytes {
 		return nil, Violations{{Source: source, Message: fmt.Sprintf("is longer than %d bytes (4 MiB)", MaxInputBytes)}}
 	}
-	return Parse(source, data)
+	return data, nil
 }

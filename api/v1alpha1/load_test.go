@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -149,6 +151,34 @@ var _ = Describe("Load", func() {
 		Expect(err).To(MatchError(context.Canceled))
 		Expect(resources).To(BeEmpty())
 	})
+
+	DescribeTable("ends while it waits",
+		func(ctx SpecContext, path func() string) {
+			open, write, err := os.Pipe()
+			Expect(err).NotTo(HaveOccurred())
+			DeferCleanup(func() {
+				Expect(write.Close()).To(Succeed())
+				Expect(open.Close()).To(Succeed())
+			})
+			waiting, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+			DeferCleanup(cancel)
+			resources, err := api.Load(waiting, []string{path()}, open)
+			Expect(err).To(Equal(context.DeadlineExceeded))
+			Expect(resources).To(BeEmpty())
+		},
+		Entry("for standard input", NodeTimeout(10*time.Second), func() string { return api.Stdin }),
+		Entry("for a pipe that nobody writes to", NodeTimeout(10*time.Second), func() string {
+			path := filepath.Join(dir, "fifo")
+			Expect(syscall.Mkfifo(path, 0o600)).To(Succeed())
+			// Its opening for reading waits for a writer; this is the last one.
+			DeferCleanup(func() {
+				writer, err := os.OpenFile(path, os.O_RDWR, 0)
+				Expect(err).NotTo(HaveOccurred())
+				Expect(writer.Close()).To(Succeed())
+			})
+			return path
+		}),
+	)
 })
 
 type failing struct{}

@@ -5,8 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -168,6 +171,39 @@ Valid: 0 errors, 1 warning in 3 resources
 		Expect(painter(file)(red, "x")).To(Equal("x"))
 		Expect(painter(&bytes.Buffer{})(red, "x")).To(Equal("x"))
 	})
+
+	It("asks for no data planes where it is given none", func(ctx SpecContext) {
+		route := warned[strings.Index(warned, "type: TrafficRoute"):]
+		Expect(validate(ctx, route, "-f", "-", "--strict")).To(Equal(ran{
+			code:   exitOK,
+			stdout: "Valid: 0 errors, 0 warnings in 1 resource\n",
+		}))
+	})
+
+	DescribeTable("ends on a signal while it waits for its input",
+		func(signal syscall.Signal, want string) {
+			cmd := exec.Command(os.Args[0], "validate", "-f", "-")
+			cmd.Env = append(os.Environ(), asProgram+"=1")
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			stdin, err := cmd.StdinPipe()
+			Expect(err).NotTo(HaveOccurred())
+			Expect(cmd.Start()).To(Succeed())
+			ended := make(chan error, 1)
+			DeferCleanup(func() { _ = cmd.Process.Kill() })
+			// More than a pipe holds: when it is written, validate is reading.
+			_, err = stdin.Write(bytes.Repeat([]byte("# more to come\n"), 10_000))
+			Expect(err).NotTo(HaveOccurred())
+
+			Expect(cmd.Process.Signal(signal)).To(Succeed())
+			go func() { ended <- cmd.Wait() }()
+			Eventually(ended).WithTimeout(5 * time.Second).Should(Receive())
+			Expect(cmd.ProcessState.ExitCode()).To(Equal(exitFailed))
+			Expect(stderr.String()).To(Equal(want))
+		},
+		Entry("Ctrl-C", syscall.SIGINT, "Error: interrupt signal received\n"),
+		Entry("SIGTERM", syscall.SIGTERM, "Error: terminated signal received\n"),
+	)
 
 	It("ends when it is told to", func(ctx SpecContext) {
 		ended, cancel := context.WithCancel(ctx)

@@ -5,6 +5,9 @@ package check
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/plugin"
@@ -23,6 +26,7 @@ func Resources(ctx context.Context, resources []*api.Resource) (errors, warnings
 	c := &check{
 		index:     mesh.New(resources),
 		resources: map[api.Key]*api.Resource{},
+		populated: map[string]bool{},
 		governs:   map[api.Key]bool{},
 		inbounds:  map[serviceKey]api.Key{},
 		seen:      map[api.Violation]bool{},
@@ -34,6 +38,7 @@ func Resources(ctx context.Context, resources []*api.Resource) (errors, warnings
 		if ctx.Err() != nil {
 			return nil, nil
 		}
+		c.populated[dataplane.Mesh] = true
 		c.proxy(ctx, c.resources[dataplane])
 	}
 	for _, r := range resources {
@@ -46,6 +51,8 @@ func Resources(ctx context.Context, resources []*api.Resource) (errors, warnings
 type check struct {
 	index     *mesh.Index
 	resources map[api.Key]*api.Resource
+	// populated has the meshes with any data plane.
+	populated map[string]bool
 	// governs has the TrafficRoutes that govern any outbound.
 	governs map[api.Key]bool
 	// inbounds has a data plane with an inbound of each service.
@@ -57,10 +64,15 @@ type check struct {
 type serviceKey struct{ mesh, service string }
 
 func (c *check) warn(r *api.Resource, path api.Path, format string, args ...any) {
+	c.add(api.Violation{Source: r.Source, Object: r.Key().String(), Path: string(written(r, path)), Message: fmt.Sprintf(format, args...)})
+}
+
+// written is where a field of the spec stands in the document.
+func written(r *api.Resource, path api.Path) api.Path {
 	if r.Form == api.Kubernetes {
-		path = "spec." + path
+		return "spec." + path
 	}
-	c.add(api.Violation{Source: r.Source, Object: r.Key().String(), Path: string(path), Message: fmt.Sprintf(format, args...)})
+	return path
 }
 
 // add keeps each warning once: several proxies often have the same.
@@ -78,7 +90,9 @@ func (c *check) resource(r *api.Resource) {
 		for _, v := range plugin.Warnings(r) {
 			c.add(v)
 		}
-		if !c.governs[r.Key()] {
+		// Without data planes, as in what kubectl gives of one kind, nothing
+		// can be governed.
+		if c.populated[r.Meta.Mesh] && !c.governs[r.Key()] {
 			c.add(api.Violation{Source: r.Source, Object: r.Key().String(), Message: "governs no outbound of any data plane: " +
 				"its sources and destinations match none, or more specific TrafficRoutes come first"})
 		}
@@ -93,7 +107,7 @@ func (c *check) resource(r *api.Resource) {
 
 // proxy generates a data plane's proxy and warns of what becomes of it.
 func (c *check) proxy(ctx context.Context, dataplane *api.Resource) {
-	_, report, err := generate.Proxy(ctx, c.index, dataplane.Key())
+	rs, report, err := generate.Proxy(ctx, c.index, dataplane.Key())
 	if err != nil {
 		c.errors = append(c.errors, api.Violation{
 			Source: dataplane.Source, Object: dataplane.Key().String(), Message: err.Error(),
@@ -116,7 +130,7 @@ func (c *check) proxy(ctx context.Context, dataplane *api.Resource) {
 			c.destinations(m, route, tags)
 			continue
 		}
-		c.served(m, dataplane, path.Field("tags"), tags)
+		c.served(m, dataplane, path.Field("tags"), tags, tags)
 		if len(m.Routes()) > 0 {
 			c.warn(dataplane, path, "no TrafficRoute governs it: it goes to its service, and nothing of it is mirrored; "+
 				"a kuma-cp would close its connections, since the mesh has other TrafficRoutes")
@@ -125,50 +139,92 @@ func (c *check) proxy(ctx context.Context, dataplane *api.Resource) {
 	for _, o := range report.Problems() {
 		c.warn(c.resources[o.Policy], o.Path, "copies nothing on the outbound to %q: %s", services[o.Listener], o.Reason)
 	}
+	c.repeated(report, services)
+	c.stats(rs, report)
 }
 
-// destinations warns of primaries and shadows of a TrafficRoute that nobody
-// serves, as they are for an outbound with the given tags.
+// destinations warns of primaries and shadows of a TrafficRoute, as they are
+// for an outbound with the given tags.
 func (c *check) destinations(m *mesh.Mesh, route *api.Resource, outbound api.Tags) {
 	conf := route.Spec.(*api.TrafficRoute).GetConf()
 	at := api.Path("conf")
-	primaries := func(at api.Path, split []*api.TrafficRoute_Split, destination map[string]string) {
-		if len(destination) > 0 {
-			c.served(m, route, at.Field("destination"), api.Tags(destination).Resolve(outbound))
-		}
-		for i, s := range split {
-			if s.GetWeight().GetValue() > 0 {
-				c.served(m, route, at.Field("split").Index(i).Field("destination"), api.Tags(s.GetDestination()).Resolve(outbound))
-			}
+	for i, http := range conf.GetHttp() {
+		c.entry(m, route, at.Field("http").Index(i), http, outbound)
+	}
+	c.entry(m, route, at, conf, outbound)
+}
+
+// entry is what conf.http has, and conf for all other requests.
+type entry interface {
+	GetSplit() []*api.TrafficRoute_Split
+	GetDestination() map[string]string
+	GetMirror() *api.TrafficRoute_Mirror
+	GetMirrors() []*api.TrafficRoute_Mirror
+}
+
+// entry warns of destinations that nobody serves, and of a shadow that is the
+// only primary.
+func (c *check) entry(m *mesh.Mesh, route *api.Resource, at api.Path, e entry, outbound api.Tags) {
+	var primaries []api.Tags
+	primary := func(at api.Path, destination api.Tags) {
+		primaries = append(primaries, destination)
+		c.served(m, route, at, destination, outbound)
+	}
+	if len(e.GetDestination()) > 0 {
+		primary(at.Field("destination"), e.GetDestination())
+	}
+	for i, s := range e.GetSplit() {
+		if s.GetWeight().GetValue() > 0 {
+			primary(at.Field("split").Index(i).Field("destination"), s.GetDestination())
 		}
 	}
 	shadow := func(at api.Path, mirror *api.TrafficRoute_Mirror) {
-		if p := mirror.GetPercentage(); mirror != nil && (p == nil || p.GetValue() > 0) {
-			c.served(m, route, at.Field("destination"), api.Tags(mirror.GetDestination()).Resolve(outbound))
+		if p := mirror.GetPercentage(); mirror == nil || p != nil && p.GetValue() == 0 {
+			return
+		}
+		at = at.Field("destination")
+		destination := api.Tags(mirror.GetDestination())
+		c.served(m, route, at, destination, outbound)
+		differs := func(p api.Tags) bool { return !maps.Equal(p.Resolve(outbound), destination.Resolve(outbound)) }
+		looksOther := func(p api.Tags) bool { return !maps.Equal(p, destination) }
+		// Where all are written alike, plugin.Warnings has it already.
+		if !slices.ContainsFunc(primaries, differs) && slices.ContainsFunc(primaries, looksOther) {
+			c.warn(route, at, "is the primary's on the outbound to %q: it gets each of these requests twice", outbound.Service())
 		}
 	}
-	shadows := func(at api.Path, one *api.TrafficRoute_Mirror, several []*api.TrafficRoute_Mirror) {
-		shadow(at.Field("mirror"), one)
-		for i, mirror := range several {
-			shadow(at.Field("mirrors").Index(i), mirror)
-		}
+	shadow(at.Field("mirror"), e.GetMirror())
+	for i, mirror := range e.GetMirrors() {
+		shadow(at.Field("mirrors").Index(i), mirror)
 	}
-	for i, http := range conf.GetHttp() {
-		at := at.Field("http").Index(i)
-		primaries(at, http.GetSplit(), http.GetDestination())
-		shadows(at, http.GetMirror(), http.GetMirrors())
-	}
-	primaries(at, conf.GetSplit(), conf.GetDestination())
-	shadows(at, conf.GetMirror(), conf.GetMirrors())
 }
 
-// served warns where no instance has the tags.
-func (c *check) served(m *mesh.Mesh, r *api.Resource, path api.Path, tags api.Tags) {
+// served warns where no instance has the tags of the destination, as it is for
+// an outbound with the given tags.
+func (c *check) served(m *mesh.Mesh, r *api.Resource, path api.Path, destination, outbound api.Tags) {
+	tags := destination.Resolve(outbound)
 	service := m.Service(tags.Service())
 	switch {
 	case service == nil:
 		c.warn(r, path, "no data plane and no ExternalService serves %q", tags.Service())
 	case len(service.Endpoints(tags)) == 0 && len(service.External(tags)) == 0:
-		c.warn(r, path, "no ready instance has the tags %s", tags)
+		c.warn(r, path, "no ready instance has the tags %s%s", tags, added(destination, tags))
+	}
+}
+
+// added says which tags an outbound gave to a destination; it may be nothing.
+func added(destination, resolved api.Tags) string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(resolved)) {
+		if destination[name] != resolved[name] {
+			names = append(names, name)
+		}
+	}
+	switch len(names) {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf(" (%s comes from the outbound's tags)", names[0])
+	default:
+		return fmt.Sprintf(" (%s come from the outbound's tags)", strings.Join(names, ", "))
 	}
 }

@@ -3,15 +3,26 @@ package mesh
 import (
 	"cmp"
 	"net"
+	"net/netip"
 	"strconv"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 )
 
-// Address is an IP address and a port.
+// Address is an IP address, in its one canonical spelling, and a port.
 type Address struct {
 	IP   string
 	Port uint32
+}
+
+// canonical gives equal addresses one spelling: ::1 for 0:0:0:0:0:0:0:1, and
+// 127.0.0.1 for ::ffff:127.0.0.1. What is no address stays as it is.
+func canonical(ip string) string {
+	address, err := netip.ParseAddr(ip)
+	if err != nil {
+		return ip
+	}
+	return address.Unmap().String()
 }
 
 // String gives ip:port.
@@ -22,7 +33,7 @@ func (a Address) String() string {
 // InboundAddress is where an inbound is called.
 func InboundAddress(n *api.Dataplane_Networking, inbound *api.Dataplane_Networking_Inbound) Address {
 	return Address{
-		IP:   cmp.Or(inbound.GetAddress(), n.GetAddress()),
+		IP:   canonical(cmp.Or(inbound.GetAddress(), n.GetAddress())),
 		Port: inbound.GetPort(),
 	}
 }
@@ -30,14 +41,14 @@ func InboundAddress(n *api.Dataplane_Networking, inbound *api.Dataplane_Networki
 // ApplicationAddress is where the application behind an inbound listens.
 func ApplicationAddress(n *api.Dataplane_Networking, inbound *api.Dataplane_Networking_Inbound) Address {
 	return Address{
-		IP:   cmp.Or(inbound.GetServiceAddress(), InboundAddress(n, inbound).IP),
+		IP:   canonical(cmp.Or(inbound.GetServiceAddress(), InboundAddress(n, inbound).IP)),
 		Port: cmp.Or(inbound.GetServicePort(), inbound.GetPort()),
 	}
 }
 
 // OutboundAddress is where the proxy listens for an outbound.
 func OutboundAddress(outbound *api.Dataplane_Networking_Outbound) Address {
-	return Address{IP: cmp.Or(outbound.GetAddress(), "127.0.0.1"), Port: outbound.GetPort()}
+	return Address{IP: canonical(cmp.Or(outbound.GetAddress(), "127.0.0.1")), Port: outbound.GetPort()}
 }
 
 // SourceTags are the tags by which sources of TrafficRoutes match a data plane:

@@ -70,6 +70,37 @@ networking:
 		}))
 	})
 
+	It("knows an address in all its spellings", func() {
+		s := service(`
+type: Dataplane
+name: a
+networking:
+  address: "::0001"
+  inbound:
+  - {port: 80, tags: {kuma.io/service: backend}}
+  - {port: 80, address: "0:0:0:0:0:0:0:1", tags: {kuma.io/service: backend}}
+---
+type: Dataplane
+name: b
+networking:
+  address: 192.0.2.1
+  advertisedAddress: "::1"
+  inbound:
+  - {port: 80, tags: {kuma.io/service: backend}}
+---
+type: Dataplane
+name: c
+networking:
+  address: "::ffff:192.0.2.1"
+  inbound:
+  - {port: 80, tags: {kuma.io/service: backend}}
+`, "backend")
+		Expect(s.Endpoints(backend())).To(HaveExactElements(
+			mesh.Endpoint{Address: "192.0.2.1", Port: 80, Weight: 1, Tags: backend()},
+			mesh.Endpoint{Address: "::1", Port: 80, Weight: 3, Tags: backend()},
+		))
+	})
+
 	DescribeTable("leaves out instances that are not ready",
 		func(field string) {
 			s := service(`

@@ -22,7 +22,7 @@ type Service struct {
 
 // Endpoint is a ready instance of a service.
 type Endpoint struct {
-	// Address is an IP address.
+	// Address is an IP address in its canonical spelling.
 	Address string
 	Port    uint32
 	// Tags of the inbound; of several on one address and port, those in which
@@ -59,7 +59,7 @@ func (s *Service) addInbound(n *api.Dataplane_Networking, inbound *api.Dataplane
 		return
 	}
 	s.endpoints = append(s.endpoints, Endpoint{
-		Address: cmp.Or(n.GetAdvertisedAddress(), InboundAddress(n, inbound).IP),
+		Address: cmp.Or(canonical(n.GetAdvertisedAddress()), InboundAddress(n, inbound).IP),
 		Port:    inbound.GetPort(),
 		Tags:    inbound.GetTags(),
 		Weight:  1,

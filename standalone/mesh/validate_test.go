@@ -90,6 +90,28 @@ networking:
 		Entry("a name that Kuma would not take", "name: web", "name: Web", `name: "Web" is no name; it is 1 to 253 of a-z 0-9 . - _`),
 	)
 
+	It("knows an address in all its spellings", func() {
+		Expect(validate(`
+type: Dataplane
+name: web
+networking:
+  address: "::1"
+  inbound:
+  - {port: 80, address: "::01", servicePort: 81, tags: {kuma.io/service: a}}
+  - {port: 81, address: "0:0:0:0:0:0:0:1", tags: {kuma.io/service: b}}
+  - {port: 82, serviceAddress: "::0:1", tags: {kuma.io/service: c}}
+  outbound:
+  - {port: 10001, address: "::2", tags: {kuma.io/service: a}}
+  - {port: 10001, address: "0:0:0:0:0:0:0:2", tags: {kuma.io/service: b}}
+  - {port: 9901, address: "::ffff:127.0.0.1", tags: {kuma.io/service: b}}
+  admin: {port: 9901}
+`)).To(HaveExactElements(
+			"networking.inbound[0].servicePort: the application cannot listen on [::1]:81, which is taken by networking.inbound[1]",
+			"networking.outbound[1].port: [::2]:10001 is taken by networking.outbound[0] already",
+			"networking.outbound[2].port: 127.0.0.1:9901 is taken by networking.admin already",
+		))
+	})
+
 	It("gives everything that is wrong at once, in order", func() {
 		Expect(validate(`
 type: Dataplane

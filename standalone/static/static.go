@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"unicode/utf8"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -123,7 +124,12 @@ func YAML(b *bootstrapv3.Bootstrap) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// JSON is YAML; going through its nodes keeps the order of the fields.
+	// JSON is YAML, but for some characters in its texts, unless they are
+	// escaped; going through its nodes keeps the order of the fields.
+	compact = notYAML.ReplaceAllFunc(compact, func(c []byte) []byte {
+		r, _ := utf8.DecodeRune(c)
+		return fmt.Appendf(nil, `\u%04x`, r)
+	})
 	var document yaml.Node
 	if err := yaml.Unmarshal(compact, &document); err != nil {
 		return nil, err
@@ -138,14 +144,18 @@ func YAML(b *bootstrapv3.Bootstrap) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// oldBool is what Envoy's YAML reader takes for a boolean unless it is quoted,
-// while the writer does not.
-var oldBool = regexp.MustCompile(`(?i)^(y|n|yes|no|on|off)$`)
+// notYAML finds what YAML refuses, or takes for the end of a line.
+var notYAML = regexp.MustCompile(`[\x{7f}-\x{9f}\x{2028}\x{2029}\x{feff}\x{fffe}\x{ffff}]`)
+
+// quoted finds the texts that the writer leaves without quotes though readers
+// would take them for something else: Envoy's has more words for booleans, and
+// some characters end lines or are lost outside of quotes.
+var quoted = regexp.MustCompile(`^(?i:y|n|yes|no|on|off)$|[^\n\x20-\x7e]`)
 
 // asBlocks takes the braces and quotes away where YAML does without.
 func asBlocks(n *yaml.Node) {
 	n.Style = 0
-	if n.Kind == yaml.ScalarNode && oldBool.MatchString(n.Value) {
+	if n.Kind == yaml.ScalarNode && quoted.MatchString(n.Value) {
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	for _, child := range n.Content {

@@ -2,9 +2,11 @@ package static_test
 
 import (
 	"encoding/json"
+	"fmt"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -67,7 +69,7 @@ sources: [{match: {kuma.io/service: '*'}}]
 destinations: [{match: {kuma.io/service: '*'}}]
 conf:
   http:
-  - match: {path: {prefix: /}, headers: {x: {exact: "no"}}}
+  - match: {path: {prefix: /}, headers: {x: {exact: "no"}, y: {prefix: "\u007f\u0085\u009f \u2028\ufeff\ufffe\uffff"}}}
     destination: {kuma.io/service: '*'}
     mirror: {destination: {kuma.io/service: names}, percentage: 50}
   destination: {kuma.io/service: '*'}
@@ -164,6 +166,22 @@ var _ = Describe("a static configuration", func() {
 			Expect(static.YAML(again)).To(Equal(asYAML))
 		}
 		Expect(string(asYAML)).To(MatchRegexp(`(?m)^    - name: outbound:127.0.0.1:10001\n      address:`), "in Envoy's order, in blocks")
+	})
+
+	It("keeps every character in YAML", func() {
+		texts := []string{"a\nb\n", " a\n\n b", "\n a\n\n"}
+		for _, r := range "\t\r\u007f\u0080\u0085\u009f\u00a0ü\u2028\u2029\ufeff\ufffd\ufffe\uffff😀" {
+			texts = append(texts, string(r), fmt.Sprintf("a%c b %c\n %c", r, r, r))
+		}
+		for _, text := range texts {
+			asYAML, err := static.YAML(&bootstrapv3.Bootstrap{Node: &corev3.Node{Id: text}})
+			Expect(err).NotTo(HaveOccurred(), "%q", text)
+			asJSON, err := yaml.YAMLToJSON(asYAML)
+			Expect(err).NotTo(HaveOccurred(), "%q", asYAML)
+			read := &bootstrapv3.Bootstrap{}
+			Expect(protojson.Unmarshal(asJSON, read)).To(Succeed())
+			Expect(read.GetNode().GetId()).To(Equal(text), "%q", asYAML)
+		}
 	})
 
 	It("is refused by its maker where a route table is missing", func(ctx SpecContext) {

@@ -21,22 +21,17 @@ type mirrorAt struct {
 // the given tags, in Envoy's order: those of conf.http, then the default.
 func entriesOf(spec *api.TrafficRoute, outbound api.Tags) []entry {
 	var out []entry
-	root := api.Path("conf")
-	for i, http := range spec.GetConf().GetHttp() {
-		clusters := clustersOf(http.GetSplit(), http.GetDestination(), outbound)
+	for at, e := range spec.Entries() {
+		clusters := clustersOf(e.GetSplit(), e.GetDestination(), outbound)
 		if len(clusters) == 0 {
 			continue // as Kuma: an entry that sends nowhere makes no route
 		}
-		out = append(out, entry{
-			Entry:   xds.Entry{Match: xds.RouteMatch(http.GetMatch()), Clusters: clusters},
-			mirrors: mirrorsAt(root.Field("http").Index(i), http.GetMirror(), http.GetMirrors()),
-		})
-	}
-	if clusters := clustersOf(spec.GetConf().GetSplit(), spec.GetConf().GetDestination(), outbound); len(clusters) > 0 {
-		out = append(out, entry{
-			Entry:   xds.Entry{Match: xds.RouteMatch(nil), Clusters: clusters},
-			mirrors: mirrorsAt(root, spec.GetConf().GetMirror(), spec.GetConf().GetMirrors()),
-		})
+		http, _ := e.(*api.TrafficRoute_Http)
+		made := entry{Entry: xds.Entry{Match: xds.RouteMatch(http.GetMatch()), Clusters: clusters}}
+		for at, m := range api.MirrorsOf(at, e) {
+			made.mirrors = append(made.mirrors, mirrorAt{path: at, mirror: m})
+		}
+		out = append(out, made)
 	}
 	return out
 }
@@ -53,17 +48,6 @@ func clustersOf(split []*api.TrafficRoute_Split, destination, outbound api.Tags)
 			name := api.Tags(s.GetDestination()).Resolve(outbound).ClusterName()
 			out = append(out, xds.WeightedCluster{Name: name, Weight: weight})
 		}
-	}
-	return out
-}
-
-func mirrorsAt(at api.Path, one *api.TrafficRoute_Mirror, several []*api.TrafficRoute_Mirror) []mirrorAt {
-	var out []mirrorAt
-	if one != nil {
-		out = append(out, mirrorAt{path: at.Field("mirror"), mirror: one})
-	}
-	for i, m := range several {
-		out = append(out, mirrorAt{path: at.Field("mirrors").Index(i), mirror: m})
 	}
 	return out
 }

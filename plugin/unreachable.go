@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
+	"github.com/kuma-mirror/kuma-mirror/xds"
 )
 
 // maxEffort bounds the search for entries that never match, in comparisons of
@@ -23,27 +24,23 @@ func Warnings(r *api.Resource) api.Violations {
 		return nil
 	}
 	c := &checker{resource: r}
-	at := specPath(r).Field("conf")
-	conf := spec.GetConf()
-	c.unreachable(at, conf)
-	for i, h := range conf.GetHttp() {
-		at := at.Field("http").Index(i)
-		c.mirrorWarnings(mirrorsAt(at, h.GetMirror(), h.GetMirrors()), onlyDestination(h.GetSplit(), h.GetDestination()))
+	c.unreachable(specPath(r).Field("conf"), spec.GetConf())
+	for at, e := range spec.Entries() {
+		c.mirrorWarnings(specPath(r).Field(string(at)), e)
 	}
-	c.mirrorWarnings(mirrorsAt(at, conf.GetMirror(), conf.GetMirrors()), onlyDestination(conf.GetSplit(), conf.GetDestination()))
 	return c.found
 }
 
-// mirrorWarnings looks at the mirrors of one entry, whose only destination is
-// primary.
-func (c *checker) mirrorWarnings(mirrors []mirrorAt, primary map[string]string) {
-	for _, m := range mirrors {
-		if p := m.mirror.GetPercentage(); p != nil && p.GetValue() == 0 {
-			c.add(m.path.Field("percentage"), "is 0: the mirror is switched off")
+// mirrorWarnings looks at the mirrors of one entry.
+func (c *checker) mirrorWarnings(at api.Path, e api.Entry) {
+	primary := onlyDestination(e.GetSplit(), e.GetDestination())
+	for at, m := range api.MirrorsOf(at, e) {
+		if xds.Percentage(m) == 0 {
+			c.add(at.Field("percentage"), "is 0: the mirror is switched off")
 			continue
 		}
-		if len(primary) > 0 && maps.Equal(primary, m.mirror.GetDestination()) {
-			c.add(m.path.Field("destination"), "is the primary's: it gets each of these requests twice")
+		if len(primary) > 0 && maps.Equal(primary, m.GetDestination()) {
+			c.add(at.Field("destination"), "is the primary's: it gets each of these requests twice")
 		}
 	}
 }
@@ -82,13 +79,9 @@ func (c *checker) unreachable(at api.Path, conf *api.TrafficRoute_Conf) {
 		}
 		earlier.requests = append(earlier.requests, rs)
 	}
-	mirrors := mirrorsAt(at, conf.GetMirror(), conf.GetMirrors())
-	if len(mirrors) == 0 {
-		return
-	}
 	if j := earlier.including(requestsOf(nil)); j >= 0 {
-		for _, m := range mirrors {
-			c.add(m.path, "never copies anything: %s takes all requests", http.Index(j))
+		for at := range api.MirrorsOf(at, conf) {
+			c.add(at, "never copies anything: %s takes all requests", http.Index(j))
 		}
 	}
 }

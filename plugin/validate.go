@@ -93,7 +93,7 @@ func (c *checker) conf(at api.Path, conf *api.TrafficRoute_Conf) {
 		c.http(at.Field("http").Index(i), entry)
 	}
 	c.splitOrDestination(at, conf.GetSplit(), conf.GetDestination())
-	c.mirrors(at, conf.GetMirror(), conf.GetMirrors())
+	c.mirrors(at, conf)
 	c.loadBalancer(at.Field("loadBalancer"), conf.GetLoadBalancer())
 }
 
@@ -101,7 +101,7 @@ func (c *checker) http(at api.Path, entry *api.TrafficRoute_Http) {
 	c.match(at.Field("match"), entry.GetMatch())
 	c.modify(at.Field("modify"), entry.GetModify(), entry.GetMatch())
 	c.splitOrDestination(at, entry.GetSplit(), entry.GetDestination())
-	c.mirrors(at, entry.GetMirror(), entry.GetMirrors())
+	c.mirrors(at, entry)
 }
 
 func (c *checker) splitOrDestination(at api.Path, split []*api.TrafficRoute_Split, destination map[string]string) {

@@ -24,23 +24,23 @@ const (
 var mirrorName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,63}$`)
 
 // mirrors checks the mirrors of one entry, or of conf, at the given path.
-func (c *checker) mirrors(at api.Path, one *api.TrafficRoute_Mirror, several []*api.TrafficRoute_Mirror) {
-	if one != nil && len(several) > 0 {
+func (c *checker) mirrors(at api.Path, e api.Entry) {
+	if e.GetMirror() != nil && len(e.GetMirrors()) > 0 {
 		c.add(at.Field("mirrors"), `excludes "mirror": use one of them`)
 	}
-	if n := len(several); n > maxMirrors {
+	if n := len(e.GetMirrors()); n > maxMirrors {
 		c.add(at.Field("mirrors"), "has %d entries; at most %d are allowed", n, maxMirrors)
 	}
 	type identity struct{ destination, name string }
 	first := map[identity]api.Path{}
-	for _, m := range mirrorsAt(at, one, several) {
-		c.mirror(m.path, m.mirror)
-		id := identity{api.Tags(m.mirror.GetDestination()).String(), m.mirror.GetName()}
+	for at, m := range api.MirrorsOf(at, e) {
+		c.mirror(at, m)
+		id := identity{api.Tags(m.GetDestination()).String(), m.GetName()}
 		switch other, ok := first[id]; {
 		case !ok:
-			first[id] = m.path
-		case len(m.mirror.GetDestination()) > 0:
-			c.add(m.path, "has the same destination and name as %s; give one of them another name", other)
+			first[id] = at
+		case len(m.GetDestination()) > 0:
+			c.add(at, "has the same destination and name as %s; give one of them another name", other)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/plugin"
 	"github.com/kuma-mirror/kuma-mirror/standalone/generate"
 	"github.com/kuma-mirror/kuma-mirror/standalone/mesh"
+	"github.com/kuma-mirror/kuma-mirror/xds"
 )
 
 // Resources returns the errors of mesh.Validate and, where there are none, the
@@ -127,7 +128,9 @@ func (c *check) proxy(ctx context.Context, dataplane *api.Resource) {
 		services[generate.OutboundListener(o)] = tags.Service()
 		if route := routes.For(tags.Service()); route != nil {
 			c.governs[route.Key()] = true
-			c.destinations(m, route, tags)
+			for at, e := range route.Spec.(*api.TrafficRoute).Entries() {
+				c.entry(m, route, at, e, tags)
+			}
 			continue
 		}
 		c.served(m, dataplane, path.Field("tags"), tags, tags)
@@ -143,28 +146,9 @@ func (c *check) proxy(ctx context.Context, dataplane *api.Resource) {
 	c.stats(rs, report)
 }
 
-// destinations warns of primaries and shadows of a TrafficRoute, as they are
-// for an outbound with the given tags.
-func (c *check) destinations(m *mesh.Mesh, route *api.Resource, outbound api.Tags) {
-	conf := route.Spec.(*api.TrafficRoute).GetConf()
-	at := api.Path("conf")
-	for i, http := range conf.GetHttp() {
-		c.entry(m, route, at.Field("http").Index(i), http, outbound)
-	}
-	c.entry(m, route, at, conf, outbound)
-}
-
-// entry is what conf.http has, and conf for all other requests.
-type entry interface {
-	GetSplit() []*api.TrafficRoute_Split
-	GetDestination() map[string]string
-	GetMirror() *api.TrafficRoute_Mirror
-	GetMirrors() []*api.TrafficRoute_Mirror
-}
-
 // entry warns of destinations that nobody serves, and of a shadow that is the
 // only primary.
-func (c *check) entry(m *mesh.Mesh, route *api.Resource, at api.Path, e entry, outbound api.Tags) {
+func (c *check) entry(m *mesh.Mesh, route *api.Resource, at api.Path, e api.Entry, outbound api.Tags) {
 	var primaries []api.Tags
 	primary := func(at api.Path, destination api.Tags) {
 		primaries = append(primaries, destination)
@@ -178,9 +162,9 @@ func (c *check) entry(m *mesh.Mesh, route *api.Resource, at api.Path, e entry, o
 			primary(at.Field("split").Index(i).Field("destination"), s.GetDestination())
 		}
 	}
-	shadow := func(at api.Path, mirror *api.TrafficRoute_Mirror) {
-		if p := mirror.GetPercentage(); mirror == nil || p != nil && p.GetValue() == 0 {
-			return
+	for at, mirror := range api.MirrorsOf(at, e) {
+		if xds.Percentage(mirror) == 0 {
+			continue
 		}
 		at = at.Field("destination")
 		destination := api.Tags(mirror.GetDestination())
@@ -191,10 +175,6 @@ func (c *check) entry(m *mesh.Mesh, route *api.Resource, at api.Path, e entry, o
 		if !slices.ContainsFunc(primaries, differs) && slices.ContainsFunc(primaries, looksOther) {
 			c.warn(route, at, "is the primary's on the outbound to %q: it gets each of these requests twice", outbound.Service())
 		}
-	}
-	shadow(at.Field("mirror"), e.GetMirror())
-	for i, mirror := range e.GetMirrors() {
-		shadow(at.Field("mirrors").Index(i), mirror)
 	}
 }
 

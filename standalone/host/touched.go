@@ -61,8 +61,8 @@ func (c *change) add(r *api.Resource) {
 }
 
 // touches reports whether the change may matter to the data plane, which was
-// there before and is in the index of what there is now. It errs on the safe side: what it says is not touched is
-// generated the same as before.
+// there before and is in the index of what there is now. It errs on the safe
+// side: what it says is not touched is generated the same as before.
 func (c change) touches(dataplane api.Key, index *mesh.Index) bool {
 	if c.dataplanes[dataplane] {
 		return true
@@ -88,7 +88,7 @@ func (c change) touches(dataplane api.Key, index *mesh.Index) bool {
 	}
 	// The routes that have not changed are the same before and after.
 	return slices.ContainsFunc(m.Routes(), func(r *api.Resource) bool {
-		return mayGovern(r, own) && slices.ContainsFunc(destinations(r.Spec.(*api.TrafficRoute).GetConf()), uses)
+		return mayGovern(r, own) && slices.ContainsFunc(destinations(r.Spec.(*api.TrafficRoute)), uses)
 	})
 }
 
@@ -103,20 +103,16 @@ func mayGovern(route *api.Resource, own []string) bool {
 
 // destinations returns the tags of everything a TrafficRoute sends or copies
 // requests to.
-func destinations(conf *api.TrafficRoute_Conf) []map[string]string {
-	all := []map[string]string{conf.GetDestination()}
-	splits := slices.Clone(conf.GetSplit())
-	mirrors := slices.Concat(conf.GetMirrors(), []*api.TrafficRoute_Mirror{conf.GetMirror()})
-	for _, http := range conf.GetHttp() {
-		all = append(all, http.GetDestination())
-		splits = append(splits, http.GetSplit()...)
-		mirrors = append(append(mirrors, http.GetMirrors()...), http.GetMirror())
-	}
-	for _, s := range splits {
-		all = append(all, s.GetDestination())
-	}
-	for _, m := range mirrors {
-		all = append(all, m.GetDestination())
+func destinations(route *api.TrafficRoute) []map[string]string {
+	var all []map[string]string
+	for at, e := range route.Entries() {
+		all = append(all, e.GetDestination())
+		for _, s := range e.GetSplit() {
+			all = append(all, s.GetDestination())
+		}
+		for _, m := range api.MirrorsOf(at, e) {
+			all = append(all, m.GetDestination())
+		}
 	}
 	return all
 }

@@ -66,6 +66,14 @@ bench: build ## every benchmark (BENCH=regexp for some)
 	KUMA_MIRROR_TEST_ENVOYS="$$($(GET_ENVOY) tests $(ENVOY_VERSIONS))" \
 		go test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -timeout 30m $(call packages_with,^func Benchmark)
 
+IMPACT_RESULTS ?= impact-results.json
+.PHONY: impact
+impact: build envoy ## the whole impact laboratory, about 35 minutes (IMPACT_RESULTS=file)
+	bin/kuma-mirror impact --rounds 5 --results $(IMPACT_RESULTS)
+	bin/kuma-mirror impact --protections off --load upload --load burst --results $(IMPACT_RESULTS)
+	bin/kuma-mirror impact rate --shadow healthy --shadow refused --duration 8s --rounds 5 --results $(IMPACT_RESULTS)
+	bin/kuma-mirror impact soak --duration 10m --results $(IMPACT_RESULTS)
+
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME (30s)
 	@for file in $(call test_files_with,^func Fuzz); do \

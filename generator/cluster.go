@@ -39,6 +39,7 @@ func (id Identity) Configure(c *cluster.Cluster) error {
 	id.ejectOutliers(c)
 	id.boundConnecting(c)
 	id.boundDuration(options)
+	id.boundAnswers(c, options)
 	if err := id.bufferBodies(options); err != nil {
 		return err
 	}

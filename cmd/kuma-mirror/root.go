@@ -23,6 +23,7 @@ Policies are Kuma's TrafficRoutes with a mirror section.`,
 		newRenderCommand(),
 		newRunCommand(),
 		newProxyCommand(),
+		newImpactCommand(),
 		newBackendCommand(),
 		newVersionCommand(),
 	)

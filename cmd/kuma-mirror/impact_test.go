@@ -1,0 +1,56 @@
+package main
+
+import (
+	"path/filepath"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/kuma-mirror/kuma-mirror/internal/impact"
+)
+
+var _ = Describe("impact", func() {
+	DescribeTable("says what is wrong with the command line, and what there is",
+		func(ctx SpecContext, message string, args ...string) {
+			args = append(args, "--envoy", "true") // any program: it is not started
+			got := runAlone(ctx, newImpactCommand(), "", args...)
+			Expect(got.code).To(Equal(exitUsage), got.stderr)
+			Expect(got.stderr).To(ContainSubstring(message))
+		},
+		Entry("a shadow", `no shadow "nice"; there are healthy, refused`, "--shadow", "nice"),
+		Entry("a load", `no load "put"; there are get, post-10k`, "--load", "put"),
+		Entry("a protocol", `no protocol "http3"`, "--protocol", "http3"),
+		Entry("protections", `--protections is "maybe"; it is on, off or both`, "--protections", "maybe"),
+		Entry("an output", `--output is "xml"; it is table, json or yaml`, "-o", "xml"),
+		Entry("a rate", "--per-second", "rate", "--per-second", "0"),
+		Entry("a soak", "--duration", "soak", "--duration", "1s"),
+	)
+
+	It("fails without the Envoy it is told to run", func(ctx SpecContext) {
+		got := runAlone(ctx, newImpactCommand(), "", "--envoy", "/does/not/exist")
+		Expect(got.code).To(Equal(exitFailed))
+		Expect(got.stderr).To(ContainSubstring("--envoy"))
+	})
+
+	It("draws a results file and writes its tables", func(ctx SpecContext) {
+		file := filepath.Join(GinkgoT().TempDir(), "results.json")
+		r := &impact.Results{Cells: []impact.Cell{{
+			Shadow: "never-reads", Load: "upload", Protocol: impact.HTTP1, Requests: 2, Failed: 1, Hung: true, Upload: &impact.Upload{},
+		}}}
+		Expect(r.Write(file)).To(Succeed())
+		chart := runAlone(ctx, newImpactCommand(), "", "chart", file)
+		Expect(chart.code).To(Equal(exitOK))
+		Expect(chart.stdout).To(And(HavePrefix("<svg "), ContainSubstring(">hangs<")))
+		matrix := runAlone(ctx, newImpactCommand(), "", "matrix", file)
+		Expect(matrix.code).To(Equal(exitOK))
+		Expect(matrix.stdout).To(ContainSubstring("| never-reads: accepts and never reads | 1, **–** | hangs, **–** |"))
+	})
+
+	It("lists the shadows and the loads in its help", func(ctx SpecContext) {
+		got := runAlone(ctx, newImpactCommand(), "", "--help")
+		Expect(got.code).To(Equal(exitOK))
+		for _, s := range impact.Shadows() {
+			Expect(got.stdout).To(ContainSubstring("  " + s.Name + " "))
+		}
+	})
+})

@@ -1,0 +1,103 @@
+package impact_test
+
+import (
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/kuma-mirror/kuma-mirror/generator"
+	"github.com/kuma-mirror/kuma-mirror/internal/impact"
+)
+
+// matrix has every shadow with each protocol that it speaks.
+func matrix() []TableEntry {
+	var entries []TableEntry
+	for _, shadow := range impact.Shadows() {
+		for _, protocol := range impact.Protocols {
+			if !shadow.HTTP2 || protocol == impact.HTTP2 {
+				entries = append(entries, Entry(shadow.Name+" over "+string(protocol), shadow.Name, protocol))
+			}
+		}
+	}
+	return entries
+}
+
+var _ = Describe("the primary does not notice a shadow that is", func() {
+	DescribeTable("", func(ctx SpecContext, shadow string, protocol impact.Protocol) {
+		results, err := impact.Run(ctx, lab(impact.Options{Shadows: []string{shadow}, Protocols: []impact.Protocol{protocol}}))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(results.Cells).NotTo(BeEmpty())
+		Expect(results.AllProblems(impact.Lenient)).To(BeEmpty())
+		for _, c := range results.Cells {
+			Expect(c.Requests).To(BeNumerically(">", 2), c.Load)
+		}
+	}, matrix())
+
+	It("anything, and something else every second", func(ctx SpecContext) {
+		results, err := impact.RunSoak(ctx, lab(impact.Options{}), impact.SoakOptions{
+			Duration: 20 * time.Second, Every: time.Second, PerSecond: 100, Seed: uint64(GinkgoRandomSeed()),
+		}, nil)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(results.AllProblems(impact.Lenient)).To(BeEmpty())
+		Expect(results.Soak.Requests).To(BeNumerically(">=", 2000))
+	})
+})
+
+var _ = Describe("without protections", func() {
+	It("a shadow that never reads stops the primary's upload", func(ctx SpecContext) {
+		for _, protocol := range impact.Protocols {
+			results, err := impact.Run(ctx, withoutProtections(impact.Options{
+				Shadows: []string{"never-reads"}, Loads: []string{"upload"}, Protocols: []impact.Protocol{protocol},
+			}))
+			Expect(err).NotTo(HaveOccurred())
+			cell, ok := results.Cell("never-reads", "upload", protocol, false)
+			Expect(ok).To(BeTrue())
+			Expect(cell.Hung).To(BeTrue(), "%+v", cell)
+			Expect(results.Problems(cell, impact.Lenient)).NotTo(BeEmpty(), "the lab sees it")
+		}
+	})
+
+	It("a black hole holds the primary's upload up until the connect timeout", func(ctx SpecContext) {
+		results, err := impact.Run(ctx, withoutProtections(impact.Options{
+			Shadows: []string{"black-hole"}, Loads: []string{"upload"}, Protocols: []impact.Protocol{impact.HTTP1},
+		}))
+		Expect(err).NotTo(HaveOccurred())
+		cell, ok := results.Cell("black-hole", "upload", impact.HTTP1, false)
+		Expect(ok).To(BeTrue())
+		Expect(cell.Upload.Mirrored).To(BeNumerically(">", 4), "%+v", cell)
+	})
+
+	It("a healthy shadow harms nobody, so it is not the lab that does", func(ctx SpecContext) {
+		results, err := impact.Run(ctx, withoutProtections(impact.Options{
+			Shadows: []string{impact.Healthy}, Loads: []string{"upload"}, Protocols: []impact.Protocol{impact.HTTP1},
+		}))
+		Expect(err).NotTo(HaveOccurred())
+		cell, ok := results.Cell(impact.Healthy, "upload", impact.HTTP1, false)
+		Expect(ok).To(BeTrue())
+		Expect(results.Problems(cell, impact.Lenient)).To(BeEmpty())
+	})
+})
+
+func withoutProtections(o impact.Options) impact.Options {
+	GinkgoHelper()
+	o = lab(o)
+	o.Protections = []bool{false}
+	return o
+}
+
+var _ = Describe("the limits", func() {
+	It("hold for bodies that are longer than Envoy's buffers, and the shadow never reads", func(ctx SpecContext) {
+		for _, protocol := range impact.Protocols {
+			results, err := impact.Run(ctx, lab(impact.Options{
+				Shadows: []string{"never-reads"}, Loads: []string{"upload"}, Protocols: []impact.Protocol{protocol},
+				Limits:      generator.Limits{MaxConcurrentRequests: 4, MaxRequestBodyBytes: 32 << 20, MaxDuration: 15 * time.Second},
+				UploadBytes: 30_000_000,
+			}))
+			Expect(err).NotTo(HaveOccurred())
+			Expect(results.AllProblems(impact.Lenient)).To(BeEmpty())
+			cell, _ := results.Cell("never-reads", "upload", protocol, true)
+			Expect(cell.Allocated).To(BeNumerically(">", 20_000_000), "the copies are held")
+		}
+	})
+})

@@ -64,7 +64,7 @@ Exit codes:
 func render(ctx context.Context, paths []string, dataplane api.Key, format string, stdin io.Reader, warnings io.Writer) ([]byte, error) {
 	resources, err := api.Load(ctx, paths, stdin)
 	if ctx.Err() != nil {
-		return nil, ctx.Err()
+		return nil, context.Cause(ctx)
 	}
 	violations := violationsOf(err)
 	violations = append(violations, mesh.Validate(resources)...)

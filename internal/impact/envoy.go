@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +16,7 @@ import (
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 
+	"github.com/kuma-mirror/kuma-mirror/internal/child"
 	"github.com/kuma-mirror/kuma-mirror/standalone/static"
 )
 
@@ -27,11 +27,10 @@ const (
 
 // envoy is a running Envoy.
 type envoy struct {
-	cmd   *exec.Cmd
-	dir   string
-	admin string
-	http  *http.Client
-	ended chan struct{}
+	process *child.Process
+	dir     string
+	admin   string
+	http    *http.Client
 }
 
 // startEnvoy returns when Envoy is ready. Its log is in the error if it is not.
@@ -53,24 +52,10 @@ func startEnvoy(ctx context.Context, binary string, bootstrap *bootstrapv3.Boots
 		dir:   dir,
 		admin: "http://" + bootstrapAddress(bootstrap),
 		http:  &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}},
-		ended: make(chan struct{}),
 	}
-	e.cmd = exec.Command(binary, "--config-path", file, "--concurrency", strconv.Itoa(concurrency),
+	cmd := exec.Command(binary, "--config-path", file, "--concurrency", strconv.Itoa(concurrency),
 		"--disable-hot-restart", "--log-level", "warn", "--log-path", logFile)
-	e.cmd.SysProcAttr = attributes()
-	started := make(chan error, 1)
-	go func() {
-		// Pdeathsig follows the thread that started the child, not the process.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := e.cmd.Start()
-		started <- err
-		if err == nil {
-			_ = e.cmd.Wait()
-		}
-		close(e.ended)
-	}()
-	if err := <-started; err != nil {
+	if e.process, err = child.Start(cmd); err != nil {
 		e.stop()
 		return nil, fmt.Errorf("envoy: %w", err)
 	}
@@ -96,8 +81,8 @@ func (e *envoy) ready(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-e.ended:
-			return fmt.Errorf("it ended: %s", e.cmd.ProcessState)
+		case <-e.process.Done():
+			return fmt.Errorf("it ended: %v", e.process.Err())
 		default:
 		}
 		if !wait(ctx, 10*time.Millisecond) {
@@ -107,17 +92,17 @@ func (e *envoy) ready(ctx context.Context) error {
 }
 
 func (e *envoy) stop() {
-	if e.cmd.Process != nil {
-		_ = e.cmd.Process.Signal(syscall.SIGTERM)
-		timer := time.AfterFunc(envoyEnds, func() { _ = e.cmd.Process.Kill() })
-		<-e.ended
+	if e.process != nil {
+		e.process.Signal(syscall.SIGTERM)
+		timer := time.AfterFunc(envoyEnds, func() { e.process.Signal(syscall.SIGKILL) })
+		<-e.process.Done()
 		timer.Stop()
 	}
 	e.http.CloseIdleConnections()
 	_ = os.RemoveAll(e.dir)
 }
 
-func (e *envoy) pid() int { return e.cmd.Process.Pid }
+func (e *envoy) pid() int { return e.process.PID() }
 
 func (e *envoy) get(ctx context.Context, path string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, e.admin+path, nil)

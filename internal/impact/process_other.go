@@ -5,11 +5,8 @@ package impact
 import (
 	"errors"
 	"runtime"
-	"syscall"
 	"time"
 )
-
-func attributes() *syscall.SysProcAttr { return nil }
 
 var errNotLinux = errors.New("the lab reads CPU time and memory of processes from /proc, which is Linux's")
 

@@ -79,7 +79,7 @@ fuzz: ## fuzz every target for FUZZTIME (30s)
 	@for file in $(call test_files_with,^func Fuzz); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$$file"); do \
 			echo "== $$target ($$file)"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime '$(or $(FUZZTIME),30s)' "$$(dirname "$$file")" || exit 1; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime '$(or $(FUZZTIME),30s)' -fuzzminimizetime 50x "$$(dirname "$$file")" || exit 1; \
 		done; \
 	done
 

@@ -8,6 +8,8 @@ import (
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	upstream "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/kuma-mirror/kuma-mirror/xds"
 )
 
 const (
@@ -23,11 +25,11 @@ func (id Identity) bufferBodies(options *upstream.HttpProtocolOptions) error {
 	if id.Limits.MaxRequestBodyBytes == 0 {
 		return nil
 	}
-	bufferConfig, err := marshalAny(&buffer.Buffer{MaxRequestBytes: wrapperspb.UInt32(id.Limits.MaxRequestBodyBytes)})
+	bufferConfig, err := xds.MarshalAny(&buffer.Buffer{MaxRequestBytes: wrapperspb.UInt32(id.Limits.MaxRequestBodyBytes)})
 	if err != nil {
 		return err
 	}
-	codecConfig, err := marshalAny(&codec.UpstreamCodec{})
+	codecConfig, err := xds.MarshalAny(&codec.UpstreamCodec{})
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,9 @@ import (
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	upstream "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/kuma-mirror/kuma-mirror/xds"
 )
 
 const httpOptionsName = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -44,7 +45,7 @@ func (id Identity) Configure(c *cluster.Cluster) error {
 		return err
 	}
 
-	value, err := marshalAny(options)
+	value, err := xds.MarshalAny(options)
 	if err != nil {
 		return err
 	}
@@ -53,14 +54,4 @@ func (id Identity) Configure(c *cluster.Cluster) error {
 	}
 	c.TypedExtensionProtocolOptions[httpOptionsName] = value
 	return nil
-}
-
-// marshalAny packs m the same way every time: equal configuration has to be
-// equal bytes, or Envoy is sent what it already has.
-func marshalAny(m proto.Message) (*anypb.Any, error) {
-	value := &anypb.Any{}
-	if err := anypb.MarshalFrom(value, m, proto.MarshalOptions{Deterministic: true}); err != nil {
-		return nil, err
-	}
-	return value, nil
 }

@@ -24,9 +24,9 @@ func Warnings(r *api.Resource) api.Violations {
 		return nil
 	}
 	c := &checker{resource: r}
-	c.unreachable(specPath(r).Field("conf"), spec.GetConf())
+	c.unreachable(r.SpecPath().Field("conf"), spec.GetConf())
 	for at, e := range spec.Entries() {
-		c.mirrorWarnings(specPath(r).Field(string(at)), e)
+		c.mirrorWarnings(r.SpecPath().Field(string(at)), e)
 	}
 	return c.found
 }

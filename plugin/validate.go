@@ -30,19 +30,11 @@ func ValidateTrafficRoute(r *api.Resource) api.Violations {
 		c.add("", "is not a TrafficRoute")
 		return c.found
 	}
-	root := specPath(r)
+	root := r.SpecPath()
 	c.sources(root.Field("sources"), spec.GetSources())
 	c.destinations(root.Field("destinations"), spec.GetDestinations())
 	c.conf(root.Field("conf"), spec.GetConf())
 	return c.found
-}
-
-// specPath is where the fields of the spec stand in the document.
-func specPath(r *api.Resource) api.Path {
-	if r.Form == api.Kubernetes {
-		return "spec"
-	}
-	return ""
 }
 
 // checker collects what there is to say about one resource.

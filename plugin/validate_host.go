@@ -44,6 +44,13 @@ func isHost(value string) bool {
 		_, err := netip.ParseAddr(name)
 		return err == nil
 	}
+	return IsHostName(name)
+}
+
+// IsHostName reports whether name is a host name as RFC 1123 has it, of at most
+// 253 bytes, or one with underscores. An IP address in digits and dots is one,
+// too.
+func IsHostName(name string) bool {
 	return len(name) <= maxHostNameBytes && hostName.MatchString(name)
 }
 

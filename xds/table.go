@@ -13,7 +13,6 @@ import (
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // ErrNotHTTP is the error of a listener that forwards connections and not
@@ -124,13 +123,11 @@ func tableOf(rs *ResourceSet, filter *listener.Filter) (*table, error) {
 	case *hcm.HttpConnectionManager_RouteConfig:
 		return &table{config: spec.RouteConfig, store: func(c *route.RouteConfiguration) error {
 			spec.RouteConfig = c
-			value, err := proto.MarshalOptions{Deterministic: true}.Marshal(manager)
+			value, err := MarshalAny(manager)
 			if err != nil {
 				return err
 			}
-			filter.ConfigType = &listener.Filter_TypedConfig{
-				TypedConfig: &anypb.Any{TypeUrl: filter.GetTypedConfig().GetTypeUrl(), Value: value},
-			}
+			filter.ConfigType = &listener.Filter_TypedConfig{TypedConfig: value}
 			return nil
 		}}, nil
 	case *hcm.HttpConnectionManager_Rds:

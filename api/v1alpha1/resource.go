@@ -81,6 +81,15 @@ func (r *Resource) Key() Key {
 	return Key{Kind: r.Kind, Mesh: r.Meta.Mesh, Name: r.Meta.Name}
 }
 
+// SpecPath is where the fields of the spec stand in the document: below `spec`
+// in the Kubernetes form, at the top in the Universal one.
+func (r *Resource) SpecPath() Path {
+	if r.Form == Kubernetes {
+		return "spec"
+	}
+	return ""
+}
+
 // String names the resource in messages: `TrafficRoute "web" in mesh "default"`.
 func (k Key) String() string {
 	s := string(k.Kind) + " " + quote(k.Name)

@@ -76,12 +76,17 @@ func (vs Violations) Sorted() Violations {
 // resource; a Path is never changed by its methods.
 type Path string
 
-// Field goes to a field of a message.
+// Field goes to a field of a message, or with a path of several steps further
+// down; with an empty one it stays.
 func (p Path) Field(name string) Path {
-	if p == "" {
+	switch {
+	case name == "":
+		return p
+	case p == "":
 		return Path(name)
+	default:
+		return p + "." + Path(name)
 	}
-	return p + "." + Path(name)
 }
 
 // Index goes to the entry i, from 0, of a list.

@@ -49,6 +49,8 @@ var _ = Describe("Violations", func() {
 
 var _ = Describe("Path", func() {
 	It("goes through messages, lists and maps", func() {
+		Expect(api.Path("spec").Field("")).To(Equal(api.Path("spec")))
+		Expect(api.Path("spec").Field("conf.http[0]").Field("match")).To(Equal(api.Path("spec.conf.http[0].match")))
 		Expect(api.Path("").Field("conf").Field("http").Index(0).Field("destination").Key("kuma.io/service")).
 			To(BeEquivalentTo(`conf.http[0].destination["kuma.io/service"]`))
 	})

@@ -65,15 +65,7 @@ type check struct {
 type serviceKey struct{ mesh, service string }
 
 func (c *check) warn(r *api.Resource, path api.Path, format string, args ...any) {
-	c.add(api.Violation{Source: r.Source, Object: r.Key().String(), Path: string(written(r, path)), Message: fmt.Sprintf(format, args...)})
-}
-
-// written is where a field of the spec stands in the document.
-func written(r *api.Resource, path api.Path) api.Path {
-	if r.Form == api.Kubernetes {
-		return "spec." + path
-	}
-	return path
+	c.add(api.Violation{Source: r.Source, Object: r.Key().String(), Path: string(r.SpecPath().Field(string(path))), Message: fmt.Sprintf(format, args...)})
 }
 
 // add keeps each warning once: several proxies often have the same.

@@ -29,7 +29,7 @@ func (c *check) repeated(report plugin.Report, services map[string]string) {
 		if other, ok := first[key]; ok {
 			policy := c.resources[o.Policy]
 			c.warn(policy, o.Path, "is the same as %s on the outbound to %q: both copy to %s",
-				written(policy, other), services[o.Listener], o.Destination)
+				policy.SpecPath().Field(string(other)), services[o.Listener], o.Destination)
 			continue
 		}
 		first[key] = o.Path
@@ -67,9 +67,9 @@ func (c *check) stats(rs *xds.ResourceSet, report plugin.Report) {
 		switch policy := c.resources[other.Policy]; {
 		case policy == nil:
 		case o.Policy != other.Policy:
-			whose = fmt.Sprintf("%s: %s", other.Policy, written(policy, other.Path))
+			whose = fmt.Sprintf("%s: %s", other.Policy, policy.SpecPath().Field(string(other.Path)))
 		case o.Path != other.Path:
-			whose = string(written(policy, other.Path))
+			whose = string(policy.SpecPath().Field(string(other.Path)))
 		default:
 			whose = "the same mirror on another outbound"
 		}

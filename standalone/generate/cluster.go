@@ -14,6 +14,7 @@ import (
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/standalone/mesh"
+	"github.com/kuma-mirror/kuma-mirror/xds"
 )
 
 // Kuma's timeouts where no policy sets others.
@@ -60,7 +61,7 @@ func newCluster(name string, protocol api.Protocol) (*cluster.Cluster, error) {
 	if !protocol.IsHTTP() {
 		return c, nil
 	}
-	options, err := pack(protocolOptions(protocol))
+	options, err := xds.MarshalAny(protocolOptions(protocol))
 	if err != nil {
 		return nil, err
 	}

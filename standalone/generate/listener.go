@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
+	"github.com/kuma-mirror/kuma-mirror/xds"
 )
 
 // Envoy's names of the network filters.
@@ -51,7 +52,7 @@ func statName(name string) string { return notForStats.ReplaceAllString(name, "_
 
 // filters is a filter chain of the one filter m, HTTP or TCP.
 func filters(m proto.Message) ([]*listener.Filter, error) {
-	config, err := pack(m)
+	config, err := xds.MarshalAny(m)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +108,7 @@ func cidr(prefix string, length uint32) *core.CidrRange {
 }
 
 func addHTTPFilter(m *hcm.HttpConnectionManager, name string, config proto.Message) error {
-	packed, err := pack(config)
+	packed, err := xds.MarshalAny(config)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,6 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/plugin"
@@ -88,14 +87,4 @@ func (p *proxy) add(origin, name string, m proto.Message) {
 // has reports whether there is a resource of the type of like already.
 func (p *proxy) has(like proto.Message, name string) bool {
 	return p.resources.Get(like, name) != nil
-}
-
-// pack wraps m the same way every time: equal configuration has to be equal
-// bytes, or Envoy is sent what it already has.
-func pack(m proto.Message) (*anypb.Any, error) {
-	value := &anypb.Any{}
-	if err := anypb.MarshalFrom(value, m, proto.MarshalOptions{Deterministic: true}); err != nil {
-		return nil, err
-	}
-	return value, nil
 }

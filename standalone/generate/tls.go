@@ -10,6 +10,7 @@ import (
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/standalone/mesh"
+	"github.com/kuma-mirror/kuma-mirror/xds"
 )
 
 // transportSocket is TLS towards one ExternalService. Without a CA certificate
@@ -39,7 +40,7 @@ func transportSocket(e mesh.ExternalEndpoint) (*core.TransportSocket, error) {
 		}
 		context.CommonTlsContext.ValidationContextType = &tls.CommonTlsContext_ValidationContext{ValidationContext: validation}
 	}
-	packed, err := pack(context)
+	packed, err := xds.MarshalAny(context)
 	if err != nil {
 		return nil, err
 	}

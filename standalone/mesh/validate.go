@@ -38,9 +38,9 @@ func Validate(resources []*api.Resource) api.Violations {
 		v.name()
 		switch spec := r.Spec.(type) {
 		case *api.Dataplane:
-			v.dataplane(v.spec(), spec)
+			v.dataplane(v.resource.SpecPath(), spec)
 		case *api.ExternalService:
-			v.externalService(v.spec(), spec)
+			v.externalService(v.resource.SpecPath(), spec)
 		case *api.TrafficRoute:
 			v.violations = append(v.violations, plugin.ValidateTrafficRoute(r)...)
 		}
@@ -62,14 +62,6 @@ func (v *validation) add(path api.Path, format string, args ...any) {
 		Path:    string(path),
 		Message: fmt.Sprintf(format, args...),
 	})
-}
-
-// spec is where the fields of the spec stand in the document.
-func (v *validation) spec() api.Path {
-	if v.resource.Form == api.Kubernetes {
-		return "spec"
-	}
-	return ""
 }
 
 var (

@@ -2,10 +2,10 @@ package mesh
 
 import (
 	"net"
-	"regexp"
 	"strconv"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
+	"github.com/kuma-mirror/kuma-mirror/plugin"
 )
 
 func (v *validation) externalService(root api.Path, spec *api.ExternalService) {
@@ -20,15 +20,13 @@ func (v *validation) externalService(root api.Path, spec *api.ExternalService) {
 	v.tls(at.Field("tls"), n.GetTls())
 }
 
-var hostName = regexp.MustCompile(`^([a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?\.)*[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?\.?$`)
-
 func (v *validation) hostAndPort(at api.Path, address string) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		v.add(at, "%q is not host:port, such as shadow.example:443 or 192.0.2.1:80", address)
 		return
 	}
-	if net.ParseIP(host) == nil && (len(host) > 253 || !hostName.MatchString(host)) {
+	if net.ParseIP(host) == nil && !plugin.IsHostName(host) {
 		v.add(at, "%q is neither a host name nor an IP address", host)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
@@ -41,7 +39,7 @@ func (v *validation) tls(at api.Path, tls *api.ExternalService_Networking_TLS) {
 		switch {
 		case net.ParseIP(name.GetValue()) != nil:
 			v.add(at.Field("serverName"), "is an IP address, which TLS does not allow; leave it out or give a host name")
-		case len(name.GetValue()) > 253 || !hostName.MatchString(name.GetValue()):
+		case !plugin.IsHostName(name.GetValue()):
 			v.add(at.Field("serverName"), "%q is not a host name", name.GetValue())
 		}
 	}

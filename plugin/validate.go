@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -44,12 +43,7 @@ type checker struct {
 }
 
 func (c *checker) add(at api.Path, format string, args ...any) {
-	c.found = append(c.found, api.Violation{
-		Source:  c.resource.Source,
-		Object:  c.resource.Key().String(),
-		Path:    string(at),
-		Message: fmt.Sprintf(format, args...),
-	})
+	c.found = append(c.found, c.resource.Violation(at, format, args...))
 }
 
 func (c *checker) sources(at api.Path, sources []*api.Selector) {

@@ -12,19 +12,22 @@ import (
 func headerMutations(headers *api.TrafficRoute_Http_Modify_Headers) []*mutation.HeaderMutation {
 	var out []*mutation.HeaderMutation
 	for _, add := range headers.GetAdd() {
-		action := core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
-		if add.GetAppend() {
-			action = core.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD
-		}
-		out = append(out, &mutation.HeaderMutation{Action: &mutation.HeaderMutation_Append{
-			Append: &core.HeaderValueOption{
-				Header:       &core.HeaderValue{Key: add.GetName(), Value: add.GetValue()},
-				AppendAction: action,
-			},
-		}})
+		out = append(out, &mutation.HeaderMutation{Action: &mutation.HeaderMutation_Append{Append: HeaderToAdd(add)}})
 	}
 	for _, remove := range headers.GetRemove() {
 		out = append(out, &mutation.HeaderMutation{Action: &mutation.HeaderMutation_Remove{Remove: remove.GetName()}})
 	}
 	return out
+}
+
+// HeaderToAdd returns the header that add sets or, with append, adds.
+func HeaderToAdd(add *api.TrafficRoute_Http_Modify_Headers_Add) *core.HeaderValueOption {
+	action := core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
+	if add.GetAppend() {
+		action = core.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD
+	}
+	return &core.HeaderValueOption{
+		Header:       &core.HeaderValue{Key: add.GetName(), Value: add.GetValue()},
+		AppendAction: action,
+	}
 }

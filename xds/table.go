@@ -20,7 +20,7 @@ import (
 var ErrNotHTTP = errors.New("the outbound is not HTTP: Envoy can copy requests, not connections; " +
 	"tag the service's inbounds with kuma.io/protocol http, http2 or grpc")
 
-// Entry is what one route of a table has to be, and the mirror policies it gets.
+// Entry is what one route of a table has to be.
 type Entry struct {
 	Match *route.RouteMatch
 	// Clusters that the requests go to, in order, with their weights; one

@@ -24,6 +24,16 @@ type Violation struct {
 	Message string
 }
 
+// Violation says something of the field at a path of the resource.
+func (r *Resource) Violation(at Path, format string, args ...any) Violation {
+	return Violation{
+		Source:  r.Source,
+		Object:  r.Key().String(),
+		Path:    string(at),
+		Message: fmt.Sprintf(format, args...),
+	}
+}
+
 // String gives "source: object: path: message" without the parts that are empty.
 func (v Violation) String() string {
 	parts := make([]string, 0, 4)

@@ -65,7 +65,7 @@ type check struct {
 type serviceKey struct{ mesh, service string }
 
 func (c *check) warn(r *api.Resource, path api.Path, format string, args ...any) {
-	c.add(api.Violation{Source: r.Source, Object: r.Key().String(), Path: string(r.SpecPath().Field(string(path))), Message: fmt.Sprintf(format, args...)})
+	c.add(r.Violation(r.SpecPath().Field(string(path)), format, args...))
 }
 
 // add keeps each warning once: several proxies often have the same.
@@ -102,9 +102,7 @@ func (c *check) resource(r *api.Resource) {
 func (c *check) proxy(ctx context.Context, dataplane *api.Resource) {
 	rs, report, err := generate.Proxy(ctx, c.index, dataplane.Key())
 	if err != nil {
-		c.errors = append(c.errors, api.Violation{
-			Source: dataplane.Source, Object: dataplane.Key().String(), Message: err.Error(),
-		})
+		c.errors = append(c.errors, dataplane.Violation("", "%s", err))
 		return
 	}
 	m := c.index.Mesh(dataplane.Meta.Mesh)

@@ -92,14 +92,7 @@ func substitution(r *api.TrafficRoute_Http_Modify_RegexReplace) *matcher.RegexMa
 func headersToAdd(h *api.TrafficRoute_Http_Modify_Headers) []*core.HeaderValueOption {
 	var out []*core.HeaderValueOption
 	for _, add := range h.GetAdd() {
-		action := core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
-		if add.GetAppend() {
-			action = core.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD
-		}
-		out = append(out, &core.HeaderValueOption{
-			Header:       &core.HeaderValue{Key: add.GetName(), Value: add.GetValue()},
-			AppendAction: action,
-		})
+		out = append(out, xds.HeaderToAdd(add))
 	}
 	return out
 }

@@ -56,12 +56,7 @@ type validation struct {
 }
 
 func (v *validation) add(path api.Path, format string, args ...any) {
-	v.violations = append(v.violations, api.Violation{
-		Source:  v.resource.Source,
-		Object:  v.resource.Key().String(),
-		Path:    string(path),
-		Message: fmt.Sprintf(format, args...),
-	})
+	v.violations = append(v.violations, v.resource.Violation(path, format, args...))
 }
 
 var (

@@ -15,7 +15,7 @@ TOOL = go tool -modfile=tools.mod
 VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GET_ENVOY = python3 build/envoy/envoy.py
 # Test files of this module (kuma/ is one of its own) that contain $(1), and their packages.
-test_files_with = $(sort $(shell grep -rlE --include='*_test.go' --exclude-dir=kuma '$(1)' .))
+test_files_with = $(sort $(filter-out ./kuma/%,$(shell grep -rlE --include='*_test.go' '$(1)' .)))
 packages_with = $(sort $(dir $(call test_files_with,$(1))))
 
 .PHONY: help

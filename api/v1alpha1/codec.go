@@ -43,6 +43,7 @@ var (
 	universalFields  = []string{"type", "mesh", "name", "labels", "creationTime", "modificationTime"}
 	kubernetesFields = []string{"apiVersion", "kind", "mesh", "metadata", "spec"}
 	listFields       = []string{"apiVersion", "kind", "metadata", "items"}
+	kumaListFields   = []string{"items", "next", "total"}
 	metadataFields   = []string{"name", "namespace", "labels", "annotations", "creationTimestamp"}
 
 	// A Kubernetes API server writes these; they mean nothing outside of it
@@ -70,10 +71,10 @@ func newSpec(kind Kind) proto.Message {
 }
 
 // Parse reads resources from YAML or JSON: one document or several, each a
-// resource in the Universal or the Kubernetes form, or a Kubernetes List of
-// such. An empty `mesh` is DefaultMesh. source names the input in messages and
-// in Resource.Source; where the input holds several resources, "#1", "#2" and
-// so on is added.
+// resource in the Universal or the Kubernetes form, or a list of such as kubectl
+// and kumactl print it. An empty `mesh` is DefaultMesh. source names the input in
+// messages and in Resource.Source; where the input holds several resources,
+// "#1", "#2" and so on is added.
 //
 // Parse is strict: unknown fields, wrong types and duplicate keys are errors,
 // as is an input without any resource. The error is then Violations with all
@@ -213,10 +214,15 @@ func readYAML(data []byte, line int) ([]*yaml.Node, error) {
 	}
 }
 
-// unfold returns the resources of a document: its root, or the items of a List.
+// unfold returns the resources of a document: its root, or the items of a List
+// of Kubernetes or of what Kuma's REST API and kumactl list.
 func (r *reader) unfold(root *yaml.Node) []*yaml.Node {
+	allowed := listFields
 	if kind, ok := peek(root, "kind"); !ok || kind != listKind {
-		return []*yaml.Node{root}
+		if !isKumaList(root) {
+			return []*yaml.Node{root}
+		}
+		allowed = kumaListFields
 	}
 	var items []*yaml.Node
 	fields, _ := r.fields("", root)
@@ -228,10 +234,25 @@ func (r *reader) unfold(root *yaml.Node) []*yaml.Node {
 		case "items":
 			items, _ = r.list("items", f.value)
 		default:
-			r.unknown("", f, listFields)
+			if !slices.Contains(allowed, f.name) {
+				r.unknown("", f, allowed)
+			}
 		}
 	}
 	return items
+}
+
+// isKumaList reports whether a document has items and does not say what it is.
+func isKumaList(root *yaml.Node) bool {
+	has := func(name string) bool {
+		for i := 0; i+1 < len(root.Content); i += 2 {
+			if root.Content[i].Value == name {
+				return true
+			}
+		}
+		return false
+	}
+	return root.Kind == yaml.MappingNode && has("items") && !has("type") && !has("kind") && !has("apiVersion")
 }
 
 // peek returns a field of a map without complaint. It stops at what only a

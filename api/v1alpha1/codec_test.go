@@ -192,6 +192,8 @@ spec:
 			"apiVersion: v1\nkind: List\nmetadata: {resourceVersion: ''}\nitems:\n- {apiVersion: kuma.io/v1alpha1, kind: Mesh, metadata: {name: a}}\n- {apiVersion: kuma.io/v1alpha1, kind: Mesh, metadata: {name: b}}\n---\ntype: Mesh\nname: c\n",
 			"#1a", "#2b", "#3c"),
 		Entry("a Kubernetes List in JSON", `{"kind":"List","apiVersion":"v1","items":[{"apiVersion":"kuma.io/v1alpha1","kind":"Mesh","metadata":{"name":"a"}}]}`, "a"),
+		Entry("a list as kumactl prints it", "items:\n- {type: Mesh, name: a}\n- {type: Mesh, name: b}\nnext: null\ntotal: 2\n", "#1a", "#2b"),
+		Entry("a list as Kuma's REST API answers it", `{"total": 1, "items": [{"type": "Mesh", "name": "a"}], "next": null}`, "a"),
 	)
 
 	DescribeTable("refuses what is no resource",
@@ -253,6 +255,8 @@ spec:
 		Entry("a List of another version", "{apiVersion: v2, kind: List, itms: [], items: [{type: Mesh, name: r}]}",
 			`apiVersion: must be v1, is the text "v2" (line 1)`,
 			"itms: unknown field; allowed: apiVersion, items, kind, metadata (line 1)"),
+		Entry("a list of Kuma's with another field", "{items: [{type: Mesh, name: r}], totals: 1}",
+			"totals: unknown field; allowed: items, next, total (line 1)"),
 		Entry("a List in a List", "{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: List}]}",
 			`apiVersion: must be kuma.io/v1alpha1, is the text "v1" (line 1)`,
 			`kind: unknown kind "List"; allowed: Dataplane, ExternalService, Mesh, TrafficRoute (line 1)`,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,31 +44,62 @@ func Load(ctx context.Context, paths []string, stdin io.Reader) ([]*Resource, er
 		}
 	}
 
-	stdinRead := false
-	for _, path := range paths {
-		if path == Stdin {
-			if stdinRead {
-				violations = append(violations, Violation{Source: Stdin, Message: "standard input can be read only once"})
-				continue
-			}
-			stdinRead = true
-			collect(parse(ctx, Stdin, func() ([]byte, error) { return readLimited(Stdin, stdin) }))
+	for input, err := range Inputs(ctx, paths, stdin) {
+		if err != nil {
+			collect(nil, err)
 			continue
 		}
-		files, err := resourceFiles(path)
-		collect(nil, err)
-		for _, file := range files {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			collect(parse(ctx, file, func() ([]byte, error) { return readFile(file) }))
-		}
+		collect(Parse(input.Source, input.Data))
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	violations = append(violations, duplicates(resources)...)
 	return resources, errors.Join(append(errs, violations.OrNil())...)
+}
+
+// Input is what one path holds, or one file of a directory.
+type Input struct {
+	// Source is the file's path, or Stdin.
+	Source string
+	Data   []byte
+}
+
+// Inputs gives the contents of all paths as Load reads them, one after the
+// other, or the error in the place of each that cannot be read. It ends when ctx
+// does, which is then the last error.
+func Inputs(ctx context.Context, paths []string, stdin io.Reader) iter.Seq2[Input, error] {
+	return func(yield func(Input, error) bool) {
+		input := func(source string, read func() ([]byte, error)) bool {
+			data, err := await(ctx, read)
+			return yield(Input{Source: source, Data: data}, err) && ctx.Err() == nil
+		}
+		stdinRead := false
+		for _, path := range paths {
+			if path == Stdin {
+				again := stdinRead
+				stdinRead = true
+				if !input(Stdin, func() ([]byte, error) {
+					if again {
+						return nil, Violations{{Source: Stdin, Message: "standard input can be read only once"}}
+					}
+					return readLimited(Stdin, stdin)
+				}) {
+					return
+				}
+				continue
+			}
+			files, err := resourceFiles(path)
+			if err != nil && !yield(Input{Source: path}, err) {
+				return
+			}
+			for _, file := range files {
+				if !input(file, func() ([]byte, error) { return readFile(file) }) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // duplicates returns a violation for each resource whose Key an earlier one has.
@@ -135,9 +167,12 @@ func resourceFiles(path string) ([]string, error) {
 	return files, nil
 }
 
-// parse parses what read returns, or gives up when ctx ends before that. The
+// await returns what read returns, or gives up when ctx ends before that. The
 // goroutine ends when read does, and its result is then dropped.
-func parse(ctx context.Context, source string, read func() ([]byte, error)) ([]*Resource, error) {
+func await(ctx context.Context, read func() ([]byte, error)) ([]byte, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	type result struct {
 		data []byte
 		err  error
@@ -151,10 +186,7 @@ func parse(ctx context.Context, source string, read func() ([]byte, error)) ([]*
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case r := <-done:
-		if r.err != nil {
-			return nil, r.err
-		}
-		return Parse(source, r.data)
+		return r.data, r.err
 	}
 }
 

@@ -67,12 +67,29 @@ bench: build ## every benchmark (BENCH=regexp for some)
 		go test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -timeout 30m $(call packages_with,^func Benchmark)
 
 IMPACT_RESULTS ?= impact-results.json
+IMPACT_NEWEST = $(IMPACT_RESULTS:.json=-newest.json)
 .PHONY: impact
-impact: build envoy ## the whole impact laboratory, about 35 minutes (IMPACT_RESULTS=file)
-	bin/kuma-mirror impact --rounds 5 --results $(IMPACT_RESULTS)
-	bin/kuma-mirror impact --protections off --load upload --load burst --results $(IMPACT_RESULTS)
-	bin/kuma-mirror impact rate --shadow healthy --shadow refused --duration 8s --rounds 5 --results $(IMPACT_RESULTS)
-	bin/kuma-mirror impact soak --duration 10m --results $(IMPACT_RESULTS)
+impact: build envoys ## the whole impact laboratory, about 45 minutes on a quiet machine (IMPACT_RESULTS=file)
+	@rm -f '$(IMPACT_RESULTS)' '$(IMPACT_NEWEST)'
+	@status=0; impact() { echo "== kuma-mirror impact $$*"; bin/kuma-mirror impact "$$@" || status=1; }; \
+	impact --results '$(IMPACT_RESULTS)'; \
+	impact --protections off --results '$(IMPACT_RESULTS)'; \
+	impact rate --shadow healthy,refused --results '$(IMPACT_RESULTS)'; \
+	impact soak --results '$(IMPACT_RESULTS)'; \
+	impact --quick --rounds 2 --envoy "$$($(GET_ENVOY) path $(lastword $(ENVOY_VERSIONS)))" --results '$(IMPACT_NEWEST)'; \
+	exit $$status
+
+.PHONY: crash
+crash: ## kill the host KILLS (1000) times in the middle of writes, and count what is lost
+	KUMA_MIRROR_CRASH_KILLS=$(or $(KILLS),1000) go test -count=1 -timeout 60m -v ./e2e/crash
+
+.PHONY: test-kuma
+test-kuma: ## the tests of the adapter in kuma/, which need Kuma's Go module
+	@cd kuma && go mod download github.com/kumahq/kuma/v2 || { \
+		echo "The tests of kuma/ were not run: Kuma's Go module cannot be downloaded. They need a proxy that has github.com/kumahq (GOPROXY), or the module in the cache." >&2; \
+		exit 1; \
+	}
+	cd kuma && go test -count=1 ./...
 
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME (30s)

@@ -1,18 +1,13 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	"github.com/kuma-mirror/kuma-mirror/generator"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoybin"
@@ -84,98 +79,10 @@ Loads:
 	}
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&quick, "quick", false, "fewer requests, and not every load for every shadow: a few minutes")
-	cmd.Flags().IntVar(&rounds, "rounds", 0, "rounds of uploads and bursts, whose medians count (default 3, quick 1)")
+	cmd.Flags().IntVar(&rounds, "rounds", 0, "pairs of uploads and bursts of each kind, whose medians count (default 12 and 6; with protections off 3 and 1; quick 1)")
 	cmd.Flags().StringSliceVar(&flags.loads, "load", nil, "only these loads")
 	cmd.AddCommand(newImpactRateCommand(), newImpactSoakCommand(), newImpactChartCommand(), newImpactMatrixCommand(), newImpactShadowCommand())
 	return cmd
-}
-
-func newImpactRateCommand() *cobra.Command {
-	var flags impactFlags
-	var rate impact.RateOptions
-	cmd := &cobra.Command{
-		Use:   "rate",
-		Short: "Compare latency and CPU time at a steady rate",
-		Long: `rate sends GETs at a steady rate without a mirror and with each shadow, in turn,
-and shows the primary's latency and the CPU time of Envoy, of the shadow, and of
-client and primary, each by itself.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if rate.PerSecond < 1 || rate.Rounds < 1 || rate.Duration < time.Second {
-				return errors.New("--per-second and --rounds have to be at least 1, --duration at least 1s")
-			}
-			o, err := flags.options()
-			if err != nil {
-				return err
-			}
-			results, err := impact.MeasureRate(cmd.Context(), o, rate, func(line string) { flags.note(cmd, "%s", line) })
-			return flags.finish(cmd, results, err)
-		},
-	}
-	flags.add(cmd)
-	cmd.Flags().IntVar(&rate.PerSecond, "per-second", 2000, "requests per second")
-	cmd.Flags().DurationVar(&rate.Duration, "duration", 10*time.Second, "of each round")
-	cmd.Flags().IntVar(&rate.Rounds, "rounds", 3, "rounds, whose medians count")
-	return cmd
-}
-
-func newImpactSoakCommand() *cobra.Command {
-	var flags impactFlags
-	var soak impact.SoakOptions
-	cmd := &cobra.Command{
-		Use:   "soak",
-		Short: "Send a steady rate while the shadows keep changing",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if soak.PerSecond < 1 || soak.Every < time.Second || soak.Duration < soak.Every {
-				return errors.New("--per-second has to be at least 1, --every at least 1s, --duration at least --every")
-			}
-			o, err := flags.options()
-			if err != nil {
-				return err
-			}
-			results, err := impact.RunSoak(cmd.Context(), o, soak, func(line string) { flags.note(cmd, "%s", line) })
-			return flags.finish(cmd, results, err)
-		},
-	}
-	flags.add(cmd)
-	cmd.Flags().IntVar(&soak.PerSecond, "per-second", 100, "requests per second")
-	cmd.Flags().DurationVar(&soak.Duration, "duration", 10*time.Minute, "of the whole")
-	cmd.Flags().DurationVar(&soak.Every, "every", 5*time.Second, "time between two changes of the shadows")
-	cmd.Flags().Uint64Var(&soak.Seed, "seed", 1, "of the order of the shadows")
-	return cmd
-}
-
-func newImpactChartCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "chart RESULTS.json",
-		Short: "Draw a results file as SVG",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			results, err := impact.ReadResults(args[0])
-			if err != nil {
-				return &failure{exitFailed, err}
-			}
-			_, err = cmd.OutOrStdout().Write(impact.Chart(results))
-			return err
-		},
-	}
-}
-
-func newImpactMatrixCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "matrix RESULTS.json",
-		Short: "Write a results file as the Markdown tables of docs/impact.md",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			results, err := impact.ReadResults(args[0])
-			if err != nil {
-				return &failure{exitFailed, err}
-			}
-			_, err = io.WriteString(cmd.OutOrStdout(), impact.Matrix(results))
-			return err
-		},
-	}
 }
 
 // newImpactShadowCommand is the process of the shadows, which the lab starts.
@@ -275,91 +182,6 @@ func saveResults(file string, results *impact.Results) error {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	return kept.Write(file)
-}
-
-func (f *impactFlags) print(w io.Writer, results *impact.Results) error {
-	switch f.output {
-	case "json":
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(results)
-	case "yaml":
-		out, err := yaml.Marshal(results)
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(out)
-		return err
-	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	if len(results.Cells) > 0 {
-		fmt.Fprintln(table, "SHADOW\tOVER\tLOAD\tPROTECTIONS\tFAILED\tUPLOAD\tP99\tMEMORY\tRESUMED\tLEFT")
-	}
-	for _, c := range results.Cells {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d/%d\t%s\t%s\t%+d MiB\t%s\t%d\n", c.Shadow, c.Protocol, c.Load, onOff(c.Protections),
-			c.Failed, c.Requests, uploadText(c), answersText(c), max(c.Allocated, c.Resident)>>20, resumedText(c), c.LeftRequests)
-	}
-	if len(results.Rates) > 0 {
-		fmt.Fprintln(table, "SHADOW\tOVER\tRATE\tPROTECTIONS\tFAILED\tP50\tP99\tENVOY CPU\tSHADOW CPU\tCLIENT AND PRIMARY CPU")
-	}
-	for _, r := range results.Rates {
-		fmt.Fprintf(table, "%s\t%s\t%d/s\t%s\t%d/%d\t%.2f ms\t%.2f ms\t%.2f s\t%.2f s\t%.2f s\n", r.Shadow, r.Protocol, r.PerSecond, onOff(r.Protections),
-			r.Failed, r.Requests, r.Latency.P50, r.Latency.P99, r.EnvoyCPU, r.ShadowCPU, r.ClientCPU)
-	}
-	if s := results.Soak; s != nil {
-		first, last := s.Memory[0], s.Memory[len(s.Memory)-1]
-		fmt.Fprintf(table, "soak\t%.0f s\t%d/s\t%d changes\t%d/%d failed\tp50 %.2f ms\tp99 %.2f ms\tallocated %d → %d MiB\tresident %d → %d MiB\t%d left\n",
-			s.Seconds, s.PerSecond, s.Changes, s.Failed, s.Requests, s.Latency.P50, s.Latency.P99,
-			first.Allocated>>20, last.Allocated>>20, first.Resident>>20, last.Resident>>20, s.LeftRequests)
-	}
-	return table.Flush()
-}
-
-func cellLine(c impact.Cell) string {
-	line := fmt.Sprintf("%s over %s, %s, protections %s: %d of %d failed", c.Shadow, c.Protocol, c.Load, onOff(c.Protections), c.Failed, c.Requests)
-	for _, text := range []string{uploadText(c), answersText(c)} {
-		if text != "" {
-			line += ", " + text
-		}
-	}
-	return fmt.Sprintf("%s, %+d MiB, mirroring again after %s", line, max(c.Allocated, c.Resident)>>20, resumedText(c))
-}
-
-func onOff(protections bool) string {
-	if protections {
-		return "on"
-	}
-	return "off"
-}
-
-func uploadText(c impact.Cell) string {
-	switch {
-	case c.Upload == nil:
-		return ""
-	case c.Hung:
-		return "hung"
-	}
-	return fmt.Sprintf("%.2f s (× %.2f)", c.Upload.Mirrored, c.Upload.Ratio)
-}
-
-func answersText(c impact.Cell) string {
-	switch a := c.Answers; {
-	case a == nil:
-		return ""
-	case c.Hung:
-		return "hung"
-	case a.Healthy == nil:
-		return fmt.Sprintf("%.1f ms (none %.1f)", a.Mirrored.P99, a.Plain.P99)
-	default:
-		return fmt.Sprintf("%.1f ms (healthy %.1f, none %.1f)", a.Mirrored.P99, a.Healthy.P99, a.Plain.P99)
-	}
-}
-
-func resumedText(c impact.Cell) string {
-	if c.Resumed < 0 {
-		return "never"
-	}
-	return fmt.Sprintf("%.1f s", c.Resumed)
 }
 
 func listOf[T any](all []T, line func(T) (name, about string)) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -32,8 +33,9 @@ var _ = Describe("impact", func() {
 		Expect(got.stderr).To(ContainSubstring("--envoy"))
 	})
 
-	It("draws a results file and writes its tables", func(ctx SpecContext) {
-		file := filepath.Join(GinkgoT().TempDir(), "results.json")
+	It("draws a results file and writes its tables, on standard output or into a document", func(ctx SpecContext) {
+		dir := GinkgoT().TempDir()
+		file := filepath.Join(dir, "results.json")
 		r := &impact.Results{Cells: []impact.Cell{{
 			Shadow: "never-reads", Load: "upload", Protocol: impact.HTTP1, Requests: 2, Failed: 1, Hung: true, Upload: &impact.Upload{},
 		}}}
@@ -43,7 +45,24 @@ var _ = Describe("impact", func() {
 		Expect(chart.stdout).To(And(HavePrefix("<svg "), ContainSubstring(">hangs<")))
 		matrix := runAlone(ctx, newImpactCommand(), "", "matrix", file)
 		Expect(matrix.code).To(Equal(exitOK))
-		Expect(matrix.stdout).To(ContainSubstring("| never-reads: accepts and never reads | 1, **–** | hangs, **–** |"))
+		const row = "| never-reads: accepts and never reads | 1, **–** | hangs, **–** |"
+		Expect(matrix.stdout).To(ContainSubstring(row))
+
+		document := filepath.Join(dir, "impact.md")
+		text := "before\n"
+		for _, section := range impact.Report(r) {
+			text += "<!-- impact " + section.Name + " -->\nold\n<!-- end of impact " + section.Name + " -->\n"
+		}
+		Expect(os.WriteFile(document, []byte(text), 0o600)).To(Succeed())
+		written := runAlone(ctx, newImpactCommand(), "", "matrix", "--write", document, file, file)
+		Expect(written.code).To(Equal(exitOK), written.stderr)
+		Expect(written.stdout).To(BeEmpty())
+		Expect(os.ReadFile(document)).To(And(HavePrefix("before\n"), ContainSubstring(row), Not(ContainSubstring("old"))))
+
+		Expect(os.WriteFile(document, []byte("no marks\n"), 0o600)).To(Succeed())
+		refused := runAlone(ctx, newImpactCommand(), "", "matrix", "--write", document, file)
+		Expect(refused.code).To(Equal(exitFailed))
+		Expect(refused.stderr).To(ContainSubstring(`impact.md: the document has no "<!-- impact goals -->"`))
 	})
 
 	It("lists the shadows and the loads in its help", func(ctx SpecContext) {

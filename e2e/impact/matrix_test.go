@@ -1,12 +1,14 @@
 package impact_test
 
 import (
+	"os"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
 	"github.com/kuma-mirror/kuma-mirror/generator"
+	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
 	"github.com/kuma-mirror/kuma-mirror/internal/impact"
 )
 
@@ -23,24 +25,60 @@ func matrix() []TableEntry {
 	return entries
 }
 
+// possible reports whether the shadow could be made: where the system does not
+// allow it, the lab has to say so, and that it was for that reason alone.
+func possible(shadow string, err error) bool {
+	GinkgoHelper()
+	if os.Getuid() != 0 && shadow == "drops-packets" && err != nil {
+		Expect(err).To(MatchError(And(ContainSubstring("no shadow is left to try"), ContainSubstring("SO_ATTACH_FILTER"))))
+		AddReportEntry("left out", err.Error())
+		return false
+	}
+	Expect(err).NotTo(HaveOccurred())
+	return true
+}
+
 var _ = Describe("the primary does not notice a shadow that is", func() {
 	DescribeTable("", func(ctx SpecContext, shadow string, protocol impact.Protocol) {
 		results, err := impact.Run(ctx, lab(impact.Options{Shadows: []string{shadow}, Protocols: []impact.Protocol{protocol}}))
-		Expect(err).NotTo(HaveOccurred())
-		Expect(results.Cells).NotTo(BeEmpty())
-		Expect(results.AllProblems(impact.Lenient)).To(BeEmpty())
-		for _, c := range results.Cells {
-			Expect(c.Requests).To(BeNumerically(">", 2), c.Load)
+		if possible(shadow, err) {
+			Expect(results.Cells).NotTo(BeEmpty())
+			Expect(results.AllProblems(impact.Lenient)).To(BeEmpty())
+			for _, c := range results.Cells {
+				Expect(c.Requests).To(BeNumerically(">", 2), c.Load)
+			}
 		}
 	}, matrix())
 
+	// Those that lean on what Envoys may do in different ways: held bodies,
+	// circuit breakers, ejection, windows.
+	for _, version := range envoytest.Versions() {
+		if version == envoytest.Versions()[0] {
+			continue // has the whole matrix above
+		}
+		DescribeTable("(Envoy "+version+")", func(ctx SpecContext, shadow string, protocol impact.Protocol) {
+			o := lab(impact.Options{Shadows: []string{shadow}, Protocols: []impact.Protocol{protocol}, Loads: []string{"post-900k", "upload"}})
+			o.Envoy = envoytest.Binary(version)
+			results, err := impact.Run(ctx, o)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(results.Envoy).To(Equal(version))
+			Expect(results.Cells).To(HaveLen(2))
+			Expect(results.AllProblems(impact.Lenient)).To(BeEmpty())
+		},
+			Entry("never-reads over http1", "never-reads", impact.HTTP1),
+			Entry("endless-body over http1", "endless-body", impact.HTTP1),
+			Entry("refused over http2", "refused", impact.HTTP2),
+			Entry("no-window over http2", "no-window", impact.HTTP2),
+		)
+	}
+
 	It("anything, and something else every second", func(ctx SpecContext) {
 		results, err := impact.RunSoak(ctx, lab(impact.Options{}), impact.SoakOptions{
-			Duration: 20 * time.Second, Every: time.Second, PerSecond: 100, Seed: uint64(GinkgoRandomSeed()),
+			Duration: 15 * time.Second, Every: time.Second, PerSecond: 100, Seed: uint64(GinkgoRandomSeed()),
 		}, nil)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(results.AllProblems(impact.Lenient)).To(BeEmpty())
-		Expect(results.Soak.Requests).To(BeNumerically(">=", 2000))
+		Expect(results.Soak.Requests).To(BeNumerically(">=", 1500))
 	})
 })
 

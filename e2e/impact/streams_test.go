@@ -37,7 +37,7 @@ type stand struct {
 }
 
 // standFor starts an Envoy in front of a primary at the port. change may be nil.
-func standFor(ctx context.Context, primary uint32, protocol impact.Protocol, limits generator.Limits, change func(*bootstrapv3.Bootstrap)) *stand {
+func standFor(ctx context.Context, version string, primary uint32, protocol impact.Protocol, limits generator.Limits, change func(*bootstrapv3.Bootstrap)) *stand {
 	GinkgoHelper()
 	s := &stand{trailers: make(chan http.Header, 16)}
 	s.shadow = backend.RunHTTP(backend.Options{Name: "shadow", Handle: func(_ http.ResponseWriter, r *http.Request) {
@@ -56,7 +56,7 @@ func standFor(ctx context.Context, primary uint32, protocol impact.Protocol, lim
 	if change != nil {
 		change(bootstrap)
 	}
-	s.envoy = envoytest.Run(ctx, envoytest.Options{Binary: envoytest.Default(), Bootstrap: bootstrap})
+	s.envoy = envoytest.Run(ctx, envoytest.Options{Binary: envoytest.Binary(version), Bootstrap: bootstrap})
 	s.http, s.grpc = fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
 	return s
 }
@@ -186,7 +186,7 @@ func say(w io.Writer, r io.Reader, text string) {
 }
 
 // The table "What streams get" of docs/impact.md says what is seen here.
-var _ = Describe("what streams get", func() {
+var _ = onEachEnvoy("what streams get", func(version string) {
 	limits := generator.DefaultLimits
 	short := limits
 	short.MaxDuration = 500 * time.Millisecond
@@ -199,7 +199,7 @@ var _ = Describe("what streams get", func() {
 	for _, protocol := range impact.Protocols {
 		Context("with a shadow of "+string(protocol), func() {
 			It("a body over the limit arrives at the primary alone", func(ctx SpecContext) {
-				s := standFor(ctx, served(ok), protocol, limits, nil)
+				s := standFor(ctx, version, served(ok), protocol, limits, nil)
 				large := strings.Repeat("x", int(limits.MaxRequestBodyBytes)+1)
 				_, body := ask(s.connect(), http.MethodPost, fmt.Sprintf("POST / HTTP/1.1\r\nHost: lab\r\nContent-Length: %d\r\n\r\n%s", len(large), large))
 				Expect(body).To(Equal(fmt.Sprint(len(large))))
@@ -214,7 +214,7 @@ var _ = Describe("what streams get", func() {
 			})
 
 			It("a body of exactly the limit arrives whole at both", func(ctx SpecContext) {
-				s := standFor(ctx, served(ok), protocol, limits, nil)
+				s := standFor(ctx, version, served(ok), protocol, limits, nil)
 				large := strings.Repeat("x", int(limits.MaxRequestBodyBytes))
 				_, body := ask(s.connect(), http.MethodPost, fmt.Sprintf("POST / HTTP/1.1\r\nHost: lab\r\nContent-Length: %d\r\n\r\n%s", len(large), large))
 				Expect(body).To(Equal(fmt.Sprint(len(large))))
@@ -222,7 +222,7 @@ var _ = Describe("what streams get", func() {
 			})
 
 			It("a chunked body arrives with its length", func(ctx SpecContext) {
-				s := standFor(ctx, served(ok), protocol, limits, nil)
+				s := standFor(ctx, version, served(ok), protocol, limits, nil)
 				_, body := ask(s.connect(), http.MethodPost, "POST / HTTP/1.1\r\nHost: lab\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
 				Expect(body).To(Equal("5"))
 				got := s.got()[0]
@@ -232,7 +232,7 @@ var _ = Describe("what streams get", func() {
 			})
 
 			It("Expect: 100-continue is answered by Envoy, and the copy comes without it", func(ctx SpecContext) {
-				s := standFor(ctx, served(ok), protocol, limits, nil)
+				s := standFor(ctx, version, served(ok), protocol, limits, nil)
 				conn := s.connect()
 				r := bufio.NewReader(conn)
 				_, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: lab\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
@@ -249,14 +249,14 @@ var _ = Describe("what streams get", func() {
 			})
 
 			It("HEAD arrives as HEAD", func(ctx SpecContext) {
-				s := standFor(ctx, served(ok), protocol, limits, nil)
+				s := standFor(ctx, version, served(ok), protocol, limits, nil)
 				response, _ := ask(s.connect(), http.MethodHead, "HEAD / HTTP/1.1\r\nHost: lab\r\n\r\n")
 				Expect(response.StatusCode).To(Equal(http.StatusOK))
 				Expect(s.got()).To(HaveExactElements(HaveField("Method", http.MethodHead)))
 			})
 
 			It("trailers reach an HTTP/2 client, and an HTTP/2 shadow", func(ctx SpecContext) {
-				s := standFor(ctx, served(ok), protocol, limits, nil)
+				s := standFor(ctx, version, served(ok), protocol, limits, nil)
 				transport := &http.Transport{Protocols: new(http.Protocols)}
 				transport.Protocols.SetUnencryptedHTTP2(true)
 				DeferCleanup(transport.CloseIdleConnections)
@@ -281,7 +281,7 @@ var _ = Describe("what streams get", func() {
 			})
 
 			It("an early answer of the primary reaches the client, and no half copy the shadow", func(ctx SpecContext) {
-				s := standFor(ctx, served(func(w http.ResponseWriter, _ *http.Request) {
+				s := standFor(ctx, version, served(func(w http.ResponseWriter, _ *http.Request) {
 					// Or the server would read the body first.
 					_ = http.NewResponseController(w).EnableFullDuplex()
 					w.WriteHeader(http.StatusRequestEntityTooLarge)
@@ -293,7 +293,7 @@ var _ = Describe("what streams get", func() {
 
 			It("a client that leaves in the middle of its request leaves no half copy", func(ctx SpecContext) {
 				arrived := make(chan struct{})
-				s := standFor(ctx, served(func(_ http.ResponseWriter, r *http.Request) {
+				s := standFor(ctx, version, served(func(_ http.ResponseWriter, r *http.Request) {
 					_, _ = r.Body.Read(make([]byte, 1))
 					close(arrived)
 					_, _ = io.Copy(io.Discard, r.Body)
@@ -308,7 +308,7 @@ var _ = Describe("what streams get", func() {
 
 			It("a client that does not wait for the answer has its copy delivered", func(ctx SpecContext) {
 				arrived := make(chan struct{})
-				s := standFor(ctx, served(func(_ http.ResponseWriter, r *http.Request) {
+				s := standFor(ctx, version, served(func(_ http.ResponseWriter, r *http.Request) {
 					_, _ = io.Copy(io.Discard, r.Body)
 					close(arrived)
 					<-r.Context().Done()
@@ -323,7 +323,7 @@ var _ = Describe("what streams get", func() {
 
 			It("server-sent events go on for the client after the copy has ended", func(ctx SpecContext) {
 				next := make(chan struct{})
-				s := standFor(ctx, served(func(w http.ResponseWriter, r *http.Request) {
+				s := standFor(ctx, version, served(func(w http.ResponseWriter, r *http.Request) {
 					w.Header().Set("Content-Type", "text/event-stream")
 					for i := range 3 {
 						_, _ = fmt.Fprintf(w, "data: %d\n\n", i)
@@ -354,7 +354,7 @@ var _ = Describe("what streams get", func() {
 			})
 
 			It("a WebSocket works for the client, past maxDuration and the body limit, and is never mirrored", func(ctx SpecContext) {
-				s := standFor(ctx, served(chat), protocol, short, withUpgrades)
+				s := standFor(ctx, version, served(chat), protocol, short, withUpgrades)
 				conn := s.connect()
 				response, r := upgraded(conn)
 				Expect(response.StatusCode).To(Equal(http.StatusSwitchingProtocols))
@@ -365,7 +365,7 @@ var _ = Describe("what streams get", func() {
 			})
 
 			It("a WebSocket over the body limit before maxDuration works as well", func(ctx SpecContext) {
-				s := standFor(ctx, served(chat), protocol, limits, withUpgrades)
+				s := standFor(ctx, version, served(chat), protocol, limits, withUpgrades)
 				conn := s.connect()
 				_, r := upgraded(conn)
 				say(conn, r, strings.Repeat("x", 2<<20))
@@ -376,7 +376,7 @@ var _ = Describe("what streams get", func() {
 			It("a WebSocket survives a shadow that gets it (maxRequestBodyBytes: 0) and declines", func(ctx SpecContext) {
 				streaming := short
 				streaming.MaxRequestBodyBytes = 0
-				s := standFor(ctx, served(chat), protocol, streaming, withUpgrades)
+				s := standFor(ctx, version, served(chat), protocol, streaming, withUpgrades)
 				conn := s.connect()
 				_, r := upgraded(conn)
 				say(conn, r, "hello")
@@ -395,7 +395,7 @@ var _ = Describe("what streams get", func() {
 		start := func(ctx context.Context, limits generator.Limits) {
 			GinkgoHelper()
 			primary = backend.RunGRPC(backend.Options{Name: "primary"})
-			s = standFor(ctx, primary.Port(), impact.HTTP2, limits, nil)
+			s = standFor(ctx, version, primary.Port(), impact.HTTP2, limits, nil)
 			conn, err := grpc.NewClient(s.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
 			Expect(err).NotTo(HaveOccurred())
 			DeferCleanup(conn.Close)

@@ -35,6 +35,14 @@ func TestImpact(t *testing.T) {
 	RunSpecs(t, "Impact")
 }
 
+// onEachEnvoy makes the specs for each version of Envoy.
+func onEachEnvoy(what string, specs func(version string)) bool {
+	for _, version := range envoytest.Versions() {
+		Describe(what+" (Envoy "+version+")", func() { specs(version) })
+	}
+	return true
+}
+
 // lab gives the options of a quick run on the Envoy that commands run.
 func lab(o impact.Options) impact.Options {
 	GinkgoHelper()
@@ -43,5 +51,8 @@ func lab(o impact.Options) impact.Options {
 	o.Envoy = envoytest.Default()
 	o.Worker = []string{program, shadowArgument}
 	o.Quick = true
+	if o.UploadBytes == 0 {
+		o.UploadBytes = 60_000_000 // more than all buffers on the way, and quick with the race detector, too
+	}
 	return o
 }

@@ -42,7 +42,7 @@ func panels() []panel {
 				if s.uploadHung() {
 					return math.Inf(1), s.uploadText()
 				}
-				return s.ratio, s.uploadText()
+				return s.upload.Median, s.uploadText()
 			},
 		},
 		{

@@ -237,15 +237,26 @@ func (t *tally) failures() int {
 	return n
 }
 
-// repeat does n requests, some at a time, until one hangs.
-func repeat(ctx context.Context, n, atOnce int, do func(context.Context) error) *tally {
+// batch is a number of requests, some at once.
+type batch struct {
+	n, atOnce int
+	// atMost is the time after which no more of them are sent; 0 means ever.
+	atMost time.Duration
+}
+
+// repeat sends a batch, until one request hangs.
+func repeat(ctx context.Context, b batch, do func(context.Context) error) *tally {
 	t := &tally{}
 	var next atomic.Int64
 	var hung atomic.Bool
 	var done sync.WaitGroup
-	for range min(n, atOnce) {
+	began := time.Now()
+	goesOn := func() bool {
+		return ctx.Err() == nil && !hung.Load() && (b.atMost == 0 || time.Since(began) < b.atMost)
+	}
+	for range min(b.n, b.atOnce) {
 		done.Go(func() {
-			for next.Add(1) <= int64(n) && !hung.Load() && ctx.Err() == nil {
+			for goesOn() && next.Add(1) <= int64(b.n) {
 				start := time.Now()
 				err := do(ctx)
 				t.add(err, time.Since(start))
@@ -257,6 +268,11 @@ func repeat(ctx context.Context, n, atOnce int, do func(context.Context) error) 
 	}
 	done.Wait()
 	return t
+}
+
+// once sends one request.
+func once(ctx context.Context, do func(context.Context) error) *tally {
+	return repeat(ctx, batch{n: 1, atOnce: 1}, do)
 }
 
 // steadily starts rate requests a second for a while, whether the ones before

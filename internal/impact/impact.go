@@ -51,8 +51,8 @@ type Options struct {
 	// Quick sends fewer requests in fewer rounds, and not every load to every
 	// shadow, unless Loads names them: a few minutes for all shadows.
 	Quick bool
-	// Rounds of uploads and bursts, whose medians count; default 3, or 1 in a
-	// quick run.
+	// Rounds are the pairs of uploads and the bursts of each kind, whose medians
+	// count; by default 12 and 6, without protections 3 and 1, in a quick run 1.
 	Rounds int
 	// UploadBytes of the large upload; default 200 MB.
 	UploadBytes int64
@@ -66,7 +66,11 @@ func (o Options) Validate() error {
 	if err != nil {
 		return err
 	}
-	_, err = o.groups()
+	shadows, err := shadowsNamed(o.Shadows)
+	if err != nil {
+		return err
+	}
+	_, err = o.groups(shadows)
 	return err
 }
 
@@ -106,11 +110,12 @@ type group struct {
 	loads       []Load
 }
 
-func (o Options) groups() ([]group, error) {
-	shadows, err := shadowsNamed(o.Shadows)
-	if err != nil {
-		return nil, err
-	}
+// bursts says that the group needs a comparison.
+func (g group) bursts() bool {
+	return slices.ContainsFunc(g.loads, func(l Load) bool { return l.kind == burst })
+}
+
+func (o Options) groups(shadows []Shadow) ([]group, error) {
 	loads, err := loadsNamed(o.Loads)
 	if err != nil {
 		return nil, err
@@ -141,14 +146,18 @@ func (o Options) groups() ([]group, error) {
 }
 
 // Run runs the cells that the options choose, one after the other. Bad figures
-// are no error, see Cell.Problems. The error is what keeps the lab from
+// are no error, see Results.Problems. The error is what keeps the lab from
 // measuring; the results then hold the cells that were done.
 func Run(ctx context.Context, o Options) (*Results, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	groups, err := o.groups()
+	shadows, leftOut, err := o.shadows()
+	if err != nil {
+		return nil, err
+	}
+	groups, err := o.groups(shadows)
 	if err != nil {
 		return nil, err
 	}
@@ -163,8 +172,18 @@ func Run(ctx context.Context, o Options) (*Results, error) {
 	defer shade.close()
 
 	results := newResults(ctx, o)
+	results.LeftOut = leftOut
+	var healthy *comparison
+	defer func() { healthy.stop() }()
 	for _, g := range groups {
-		err := runGroup(ctx, o, g, shade, func(c Cell) {
+		var beside *bench
+		if g.bursts() {
+			if healthy, err = healthy.forGroup(ctx, o, g); err != nil {
+				return results, fmt.Errorf("a healthy shadow over %s: %w", g.protocol, err)
+			}
+			beside = healthy.bench
+		}
+		err := runGroup(ctx, o, g, shade, beside, func(c Cell) {
 			results.Cells = append(results.Cells, c)
 			if o.Progress != nil {
 				o.Progress(len(results.Cells), all, c)

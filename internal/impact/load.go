@@ -25,7 +25,7 @@ type kind int
 const (
 	requests kind = iota // a number of them, some at a time
 	upload               // one large body, with and without mirror in turn
-	burst                // at a steady rate, with and without mirror and with a healthy shadow in turn
+	burst                // at a steady rate, with the shadow, with a healthy one and without a mirror in turn
 )
 
 // Rate of the burst, in requests per second.
@@ -77,20 +77,32 @@ func quickly(n int, protocol Protocol) []string {
 	return [][]string{{"burst", "upload"}, {"get", "upload"}, {"post-900k", "upload"}, {"post-10k", "upload"}}[n%4]
 }
 
-// amount is how much of each load a run sends.
+// amount is how much of each load a cell gets.
 type amount struct {
-	requests, atOnce int
-	rounds           int
-	burst            time.Duration
+	// requests are sent in rounds, some at once, and no new ones once a round
+	// has taken atMost.
+	requests, atOnce, rounds int
+	atMost                   time.Duration
+	// pairs of uploads, one with a mirror and one without.
+	pairs int
+	// bursts of length burst, each with the shadow, with a healthy one and
+	// without a mirror.
+	bursts int
+	burst  time.Duration
 }
 
-func (o Options) amount() amount {
-	a := amount{requests: 300, atOnce: 16, rounds: 3, burst: time.Second}
+// amount has so many pairs and bursts that an effect can be told from noise; the
+// plain policy, which is there to show damage, needs fewer.
+func (o Options) amount(protections bool) amount {
+	a := amount{requests: 300, atOnce: 16, rounds: 3, atMost: 30 * time.Second, pairs: 12, bursts: 6, burst: time.Second}
+	if !protections {
+		a = amount{requests: 100, atOnce: 16, rounds: 1, atMost: 6 * time.Second, pairs: 3, bursts: 1, burst: time.Second}
+	}
 	if o.Quick {
-		a = amount{requests: 40, atOnce: 8, rounds: 1, burst: time.Second}
+		a.requests, a.atOnce, a.rounds, a.pairs, a.bursts, a.burst = 40, 8, 1, 1, 1, 500*time.Millisecond
 	}
 	if o.Rounds > 0 {
-		a.rounds = o.Rounds
+		a.pairs, a.bursts = o.Rounds, o.Rounds
 	}
 	return a
 }

@@ -30,6 +30,9 @@ type Rate struct {
 	Requests    int      `json:"requests"`
 	Failed      int      `json:"failed"`
 	Latency     Latency  `json:"latency"`
+	// Rounds are the latencies of each, in the order of time; those of one
+	// number belong together.
+	Rounds []Latency `json:"rounds,omitempty"`
 	// EnvoyCPU and ShadowCPU are CPU seconds of one round; ClientCPU is that
 	// of client and primary, which are one process.
 	EnvoyCPU  float64 `json:"envoyCPUSeconds"`
@@ -56,11 +59,12 @@ func MeasureRate(ctx context.Context, o Options, r RateOptions, progress func(st
 	if err != nil {
 		return nil, err
 	}
-	shadows, err := shadowsNamed(o.Shadows)
+	shadows, leftOut, err := o.shadows()
 	if err != nil {
 		return nil, err
 	}
 	results := newResults(ctx, o)
+	results.LeftOut = leftOut
 	for _, protections := range o.Protections {
 		for _, protocol := range o.Protocols {
 			rates, err := measureRates(ctx, o, r, shadows, protocol, protections, progress)
@@ -93,18 +97,11 @@ func measureRates(ctx context.Context, o Options, r RateOptions, shadows []Shado
 	defer func() {
 		for _, run := range runners {
 			run.stop()
-			run.shade.close()
 		}
 	}()
 	for _, name := range names {
-		// A process for each, so that its CPU time is its own.
-		shade, err := startShade(o.Worker)
+		b, err := startAlone(ctx, o, protocol, protections)
 		if err != nil {
-			return nil, err
-		}
-		b, err := startBench(ctx, o, shade, protocol, protections)
-		if err != nil {
-			shade.close()
 			return nil, err
 		}
 		run := &runner{bench: b, shadow: name, rate: Rate{
@@ -119,7 +116,8 @@ func measureRates(ctx context.Context, o Options, r RateOptions, shadows []Shado
 		}
 	}
 	for round := range r.Rounds + 1 {
-		for _, run := range runners {
+		for i := range runners {
+			run := runners[(round+i)%len(runners)] // each is first in its turn
 			d := r.Duration
 			if round == 0 {
 				d = time.Second // to warm up
@@ -135,7 +133,7 @@ func measureRates(ctx context.Context, o Options, r RateOptions, shadows []Shado
 	}
 	var rates []Rate
 	for _, run := range runners {
-		run.rate.Latency = run.latency.figures()
+		run.rate.Latency, run.rate.Rounds = run.latency.figures(), run.latency.rounds()
 		run.rate.EnvoyCPU, run.rate.ShadowCPU, run.rate.ClientCPU = median(run.cpu[0]), median(run.cpu[1]), median(run.cpu[2])
 		rates = append(rates, run.rate)
 	}
@@ -159,7 +157,7 @@ func (r *runner) round(ctx context.Context, perSecond int, d time.Duration, coun
 	r.rate.Failed += t.failures()
 	r.latency.add(t.latencies)
 	for i := range after {
-		r.cpu[i] = append(r.cpu[i], (after[i] - before[i]).Seconds())
+		r.cpu[i] = append(r.cpu[i], seconds(after[i]-before[i]))
 	}
 	return ctx.Err()
 }

@@ -2,12 +2,9 @@ package impact
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"os"
 	"os/exec"
 	"regexp"
 	"runtime"
@@ -26,9 +23,17 @@ type Results struct {
 	Envoy string `json:"envoy"`
 	// Limits of the mirror that was tried.
 	Limits Limits `json:"limits"`
-	Cells  []Cell `json:"cells,omitempty"`
-	Rates  []Rate `json:"rates,omitempty"`
-	Soak   *Soak  `json:"soak,omitempty"`
+	// LeftOut are the shadows that could not be made there.
+	LeftOut []LeftOut `json:"leftOut,omitempty"`
+	Cells   []Cell    `json:"cells,omitempty"`
+	Rates   []Rate    `json:"rates,omitempty"`
+	Soak    *Soak     `json:"soak,omitempty"`
+}
+
+// LeftOut is a shadow that the system did not let the lab make.
+type LeftOut struct {
+	Shadow string `json:"shadow"`
+	Reason string `json:"reason"`
 }
 
 // Machine is where it ran.
@@ -57,8 +62,10 @@ type Cell struct {
 	Requests int            `json:"requests"`
 	Failed   int            `json:"failed"`
 	Reasons  map[string]int `json:"reasons,omitempty"`
-	// Hung says that a request got no answer as long as the lab waited.
+	// Hung says that a request got no answer as long as the lab waited; Cut that
+	// the lab did not send all requests, since it took too long.
 	Hung   bool    `json:"hung,omitempty"`
+	Cut    bool    `json:"cut,omitempty"`
 	Upload *Upload `json:"upload,omitempty"`
 	// Answers are the times of the other loads.
 	Answers *Answers `json:"answers,omitempty"`
@@ -83,11 +90,48 @@ type Cell struct {
 	Copies map[string]int64 `json:"copies,omitempty"`
 }
 
-// Upload is the time of the large upload in seconds, medians of the rounds.
+// Upload is the time of the large upload in seconds, medians of the pairs.
 type Upload struct {
 	Plain    float64 `json:"plainSeconds"`
 	Mirrored float64 `json:"mirroredSeconds"`
-	Ratio    float64 `json:"ratio"`
+	// Ratio is the median of each pair's Mirrored over Plain.
+	Ratio float64 `json:"ratio"`
+	Pairs []Pair  `json:"pairs,omitempty"`
+}
+
+// Pair is an upload without a mirror and one with, one right after the other, in
+// seconds.
+type Pair struct {
+	Plain    float64 `json:"plain"`
+	Mirrored float64 `json:"mirrored"`
+}
+
+// sum fills in the medians.
+func (u *Upload) sum() {
+	var plain, mirrored []float64
+	for _, p := range u.Pairs {
+		plain, mirrored = append(plain, p.Plain), append(mirrored, p.Mirrored)
+	}
+	u.Plain, u.Mirrored, u.Ratio = median(plain), median(mirrored), round(u.Estimate().Median)
+}
+
+// ratios are those of the pairs.
+func (u *Upload) ratios() []float64 {
+	var out []float64
+	for _, p := range u.Pairs {
+		if p.Plain > 0 {
+			out = append(out, p.Mirrored/p.Plain)
+		}
+	}
+	return out
+}
+
+// Estimate is that of the ratio.
+func (u *Upload) Estimate() Estimate {
+	if len(u.Pairs) == 0 {
+		return Estimate{Median: u.Ratio, Low: u.Ratio, High: u.Ratio, Of: 1}
+	}
+	return estimate(u.ratios())
 }
 
 // Answers are the times of the primary's answers: without a mirror, with the
@@ -96,6 +140,38 @@ type Answers struct {
 	Plain    Latency  `json:"plain"`
 	Mirrored Latency  `json:"mirrored"`
 	Healthy  *Latency `json:"healthy,omitempty"`
+	Bursts   []Burst  `json:"bursts,omitempty"`
+}
+
+// Burst has the p99 of three bursts one right after the other, in milliseconds.
+type Burst struct {
+	Plain    float64 `json:"plain"`
+	Healthy  float64 `json:"healthy"`
+	Mirrored float64 `json:"mirrored"`
+}
+
+// ratios are those of the p99 with the cell's shadow to that with a healthy one.
+func (a *Answers) ratios() []float64 {
+	var out []float64
+	for _, b := range a.Bursts {
+		if b.Healthy > 0 {
+			out = append(out, b.Mirrored/b.Healthy)
+		}
+	}
+	return out
+}
+
+// OverHealthy is the ratio of the p99 with the cell's shadow to that with a
+// healthy one; of zero values where the cell has no bursts.
+func (a *Answers) OverHealthy() Estimate {
+	switch {
+	case len(a.Bursts) > 0:
+		return estimate(a.ratios())
+	case a.Healthy != nil && a.Healthy.P99 > 0:
+		ratio := a.Mirrored.P99 / a.Healthy.P99
+		return Estimate{Median: ratio, Low: ratio, High: ratio, Of: 1}
+	}
+	return Estimate{}
 }
 
 // Latency in milliseconds, medians of the rounds.
@@ -143,7 +219,6 @@ func (c *Cell) count(t *tally) []time.Duration {
 
 // reason is an error in few words, the same for all errors of a kind.
 func reason(err error) string {
-	var timeout net.Error
 	switch {
 	case errors.Is(err, errHung):
 		return errHung.Error()
@@ -151,7 +226,7 @@ func reason(err error) string {
 		return "the lab was stopped"
 	case errors.Is(err, syscall.ECONNRESET):
 		return "connection reset"
-	case errors.As(err, &timeout) && timeout.Timeout():
+	case isTimeout(err):
 		return errHung.Error()
 	}
 	if s, ok := status.FromError(err); ok {
@@ -160,22 +235,30 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// Bounds are what a cell is held against.
+// Bounds are what a cell is held against. A ratio is over its bound when all of
+// its interval is, see Estimate: what may be noise is no verdict.
 type Bounds struct {
 	// UploadRatio is the greatest ratio of an upload's time with a mirror to
-	// that without.
+	// that without; one that is less than UploadNoise longer is fine.
 	UploadRatio float64
+	UploadNoise time.Duration
 	// BurstRatio is the greatest ratio of the p99 with the cell's shadow to
 	// that with a healthy one, beside BurstNoise, which is added.
 	BurstRatio float64
 	BurstNoise time.Duration
+	// AnswerRatio and AnswerNoise are the same for the p99 of loads without
+	// bursts, with the mirror to without.
+	AnswerRatio float64
+	AnswerNoise time.Duration
 }
 
-// Goals are the bounds that a machine without other work meets; Lenient ones
-// are for one that is busy, and still far from what a missing protection does.
+// Goals are the bounds that a machine without other work meets, Lenient ones
+// are for one that is busy, and still far from what a missing protection does,
+// and Damage is what nobody takes for noise.
 var (
-	Goals   = Bounds{UploadRatio: MaxUploadRatio, BurstRatio: 1, BurstNoise: time.Millisecond}
-	Lenient = Bounds{UploadRatio: 4, BurstRatio: 3, BurstNoise: 300 * time.Millisecond}
+	Goals   = Bounds{UploadRatio: MaxUploadRatio, BurstRatio: 1, AnswerRatio: 2, AnswerNoise: 50 * time.Millisecond}
+	Lenient = Bounds{UploadRatio: 4, UploadNoise: time.Second, BurstRatio: 3, BurstNoise: 300 * time.Millisecond, AnswerRatio: 5, AnswerNoise: time.Second}
+	Damage  = Bounds{UploadRatio: 1.25, BurstRatio: 2, BurstNoise: 5 * time.Millisecond, AnswerRatio: 5, AnswerNoise: 200 * time.Millisecond}
 )
 
 // Problems returns what the client noticed of the shadow, and what else is over
@@ -190,18 +273,19 @@ func (r *Results) Problems(c Cell, b Bounds) []string {
 		}
 		add("%d of %d requests failed: %s", c.Failed, c.Requests, strings.Join(reasons, ", "))
 	}
-	if u := c.Upload; u != nil && !c.Hung && u.Ratio > b.UploadRatio {
-		add("the upload took %.2f times as long as without a mirror (%.2f s, %.2f s); the bound is %.2f",
-			u.Ratio, u.Mirrored, u.Plain, b.UploadRatio)
+	if c.slowUpload(b) {
+		add("the upload took %s times as long as without a mirror (%.2f s, %.2f s); the bound is %.2f",
+			c.Upload.Estimate(), c.Upload.Mirrored, c.Upload.Plain, b.UploadRatio)
 	}
-	if p := c.Answers; p != nil && p.Healthy != nil {
-		if bound := p.Healthy.P99*b.BurstRatio + milliseconds(b.BurstNoise); p.Mirrored.P99 > bound {
-			add("p99 is %.1f ms; with a healthy shadow it is %.1f, the bound %.1f", p.Mirrored.P99, p.Healthy.P99, bound)
+	if c.slowAnswers(b) {
+		if c.Answers.Healthy != nil {
+			add("p99 is %.1f ms; with a healthy shadow it is %.1f (%s times)", c.Answers.Mirrored.P99, c.Answers.Healthy.P99, c.Answers.OverHealthy())
+		} else {
+			add("p99 is %.1f ms; without a mirror it is %.1f", c.Answers.Mirrored.P99, c.Answers.Plain.P99)
 		}
 	}
-	bound := int64(r.Limits.MaxConcurrentRequests)*int64(r.Limits.MaxRequestBodyBytes) + MemoryReserve
-	if grown := max(c.Allocated, c.Resident); grown > bound {
-		add("Envoy grew by %d MiB; the bound is %d", grown>>20, bound>>20)
+	if c.grown() > r.memoryBound() {
+		add("Envoy grew by %s; the bound is %s", mebibytes(c.grown()), mebibytes(r.memoryBound()))
 	}
 	if c.Resumed < 0 || c.Resumed > MaxResume.Seconds() {
 		add("mirroring did not resume within %s", MaxResume)
@@ -213,6 +297,23 @@ func (r *Results) Problems(c Cell, b Bounds) []string {
 		add("%d connections are still open", c.LeftConnections)
 	}
 	return out
+}
+
+func (c Cell) slowUpload(b Bounds) bool {
+	u := c.Upload
+	return u != nil && !c.Hung && u.Estimate().Low > b.UploadRatio && u.Mirrored-u.Plain >= b.UploadNoise.Seconds()
+}
+
+func (c Cell) slowAnswers(b Bounds) bool {
+	a := c.Answers
+	switch {
+	case a == nil || c.Hung:
+		return false
+	case a.Healthy != nil:
+		return a.OverHealthy().Low > b.BurstRatio && a.Mirrored.P99 > a.Healthy.P99*b.BurstRatio+milliseconds(b.BurstNoise)
+	default:
+		return a.Mirrored.P99 > a.Plain.P99*b.AnswerRatio+milliseconds(b.AnswerNoise)
+	}
 }
 
 // AllProblems returns the problems of the cells with protections, of the rates
@@ -239,85 +340,4 @@ func (r *Results) AllProblems(b Bounds) []string {
 		}
 	}
 	return out
-}
-
-// ReadResults reads a results file.
-func ReadResults(file string) (*Results, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	r := &Results{}
-	if err := json.Unmarshal(data, r); err != nil {
-		return nil, fmt.Errorf("%s is not a results file: %w", file, err)
-	}
-	return r, nil
-}
-
-// Write writes a results file.
-func (r *Results) Write(file string) error {
-	data, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, append(data, '\n'), 0o644)
-}
-
-// Add takes over what newer has; cells, rates and the soak that r has too are
-// replaced. Results of another machine, Envoy or limits cannot be joined.
-func (r *Results) Add(newer *Results) error {
-	if r.Machine != newer.Machine || r.Envoy != newer.Envoy || r.Limits != newer.Limits {
-		return errors.New("the results are of another machine, another Envoy or other limits")
-	}
-	for _, c := range newer.Cells {
-		r.Cells = slices.DeleteFunc(r.Cells, func(old Cell) bool { return old.key() == c.key() })
-		r.Cells = append(r.Cells, c)
-	}
-	for _, rate := range newer.Rates {
-		r.Rates = slices.DeleteFunc(r.Rates, func(old Rate) bool { return old.key() == rate.key() })
-		r.Rates = append(r.Rates, rate)
-	}
-	if newer.Soak != nil {
-		r.Soak = newer.Soak
-	}
-	r.sort()
-	return nil
-}
-
-// sort puts cells into the order of the lists of shadows and loads.
-func (r *Results) sort() {
-	order := func(c Cell) [4]int {
-		protections := 0
-		if c.Protections {
-			protections = 1
-		}
-		return [4]int{
-			protections,
-			slices.Index(Protocols[:], c.Protocol),
-			slices.IndexFunc(Shadows(), func(s Shadow) bool { return s.Name == c.Shadow }),
-			slices.IndexFunc(Loads(), func(l Load) bool { return l.Name == c.Load }),
-		}
-	}
-	slices.SortStableFunc(r.Cells, func(a, b Cell) int {
-		x, y := order(a), order(b)
-		return slices.Compare(x[:], y[:])
-	})
-}
-
-type cellKey struct {
-	shadow, load string
-	protocol     Protocol
-	protections  bool
-}
-
-func (c Cell) key() cellKey { return cellKey{c.Shadow, c.Load, c.Protocol, c.Protections} }
-
-// Cell returns a cell of the results.
-func (r *Results) Cell(shadow, load string, protocol Protocol, protections bool) (Cell, bool) {
-	want := cellKey{shadow, load, protocol, protections}
-	i := slices.IndexFunc(r.Cells, func(c Cell) bool { return c.key() == want })
-	if i < 0 {
-		return Cell{}, false
-	}
-	return r.Cells[i], true
 }

@@ -26,6 +26,15 @@ func cell(change func(*impact.Cell)) impact.Cell {
 	return c
 }
 
+// pairs of uploads with these ratios.
+func pairs(ratios ...float64) []impact.Pair {
+	var out []impact.Pair
+	for _, ratio := range ratios {
+		out = append(out, impact.Pair{Plain: 2, Mirrored: 2 * ratio})
+	}
+	return out
+}
+
 func results(cells ...impact.Cell) *impact.Results {
 	return &impact.Results{
 		Machine: impact.Machine{CPU: "a CPU <with> marks", CPUs: 2},
@@ -46,7 +55,16 @@ var _ = Describe("the verdict", func() {
 		},
 		Entry("failures", func(c *impact.Cell) { c.Failed, c.Reasons = 2, map[string]int{"status 503": 2} }, "2 of 100 requests failed: 2 × status 503"),
 		Entry("a slow upload", func(c *impact.Cell) { c.Upload.Ratio = 1.06 }, "1.06 times as long"),
+		Entry("uploads that are slow again and again", func(c *impact.Cell) { c.Upload.Pairs = pairs(1.06, 1.07, 1.2, 1.07, 1.09, 1.06) },
+			"1.07 (1.06 to 1.20) times as long"),
 		Entry("slow answers", func(c *impact.Cell) { c.Answers.Mirrored.P99 = 6.1 }, "p99 is 6.1 ms"),
+		Entry("bursts that are slow again and again", func(c *impact.Cell) {
+			c.Answers.Mirrored.P99 = 6
+			c.Answers.Bursts = []impact.Burst{{Healthy: 2, Mirrored: 6}, {Healthy: 2, Mirrored: 4}}
+		}, "(2.50 (2.00 to 3.00) times)"),
+		Entry("answers that wait, where there is no healthy shadow", func(c *impact.Cell) {
+			c.Answers = &impact.Answers{Plain: impact.Latency{P99: 5}, Mirrored: impact.Latency{P99: 61}}
+		}, "p99 is 61.0 ms; without a mirror it is 5.0"),
 		Entry("memory by Envoy's count", func(c *impact.Cell) { c.Allocated = 75 << 20 }, "grew by 75 MiB; the bound is 74"),
 		Entry("memory by the system's", func(c *impact.Cell) { c.Resident = 75 << 20 }, "grew by 75 MiB; the bound is 74"),
 		Entry("no copies any more", func(c *impact.Cell) { c.Resumed = -1 }, "did not resume"),
@@ -55,21 +73,62 @@ var _ = Describe("the verdict", func() {
 		Entry("open connections", func(c *impact.Cell) { c.LeftConnections = 11 }, "11 connections are still open"),
 	)
 
+	DescribeTable("leaves out what may be noise",
+		func(change func(*impact.Cell)) {
+			Expect(results(cell(change)).AllProblems(impact.Goals)).To(BeEmpty())
+		},
+		Entry("of uploads", func(c *impact.Cell) { c.Upload.Pairs = pairs(1.3, 1.3, 1.3, 1.3, 1.3, 1.04) }),
+		Entry("of bursts", func(c *impact.Cell) {
+			c.Answers.Mirrored.P99 = 6
+			c.Answers.Bursts = []impact.Burst{{Healthy: 2, Mirrored: 8}, {Healthy: 2, Mirrored: 1.9}}
+		}),
+		Entry("of requests", func(c *impact.Cell) {
+			c.Answers = &impact.Answers{Plain: impact.Latency{P99: 5}, Mirrored: impact.Latency{P99: 59}}
+		}),
+	)
+
 	It("does not judge what has no protections", func() {
 		Expect(results(cell(func(c *impact.Cell) { c.Failed, c.Protections = 1, false })).AllProblems(impact.Goals)).To(BeEmpty())
 	})
 
 	It("names a soak's failures and what it leaves", func() {
 		r := results()
-		r.Soak = &impact.Soak{Requests: 10, Failed: 1, LeftRequests: 2, Memory: []impact.SoakMemory{{Allocated: 1 << 20}, {Allocated: 80 << 20}}}
-		Expect(r.AllProblems(impact.Goals)).To(HaveLen(3))
+		r.Soak = &impact.Soak{Requests: 10, Failed: 1, LeftRequests: 2, Resumed: -1, Memory: []impact.SoakMemory{{Allocated: 1 << 20}, {Allocated: 80 << 20}}}
+		Expect(r.AllProblems(impact.Goals)).To(HaveLen(4))
 	})
+})
+
+var _ = Describe("an estimate", func() {
+	of := func(n int) impact.Estimate {
+		var ratios []float64
+		for i := range n {
+			ratios = append(ratios, float64(n-i)) // 1 to n, not in order
+		}
+		return (&impact.Upload{Pairs: pairs(ratios...)}).Estimate()
+	}
+
+	// The intervals for the median that tables of order statistics have.
+	DescribeTable("has an interval of 95 per cent by order alone",
+		func(n int, median, low, high float64) {
+			Expect(of(n)).To(Equal(impact.Estimate{Median: median, Low: low, High: high, Of: n}))
+		},
+		Entry("one value", 1, 1.0, 1.0, 1.0),
+		Entry("an even number", 2, 1.5, 1.0, 2.0),
+		Entry("too few to leave out any", 6, 3.5, 1.0, 6.0),
+		Entry("9: one at either end", 9, 5.0, 2.0, 8.0),
+		Entry("15: three", 15, 8.0, 4.0, 12.0),
+		Entry("100: forty less one", 100, 50.5, 40.0, 61.0),
+		Entry("2000", 2000, 1000.5, 956.0, 1045.0),
+	)
 })
 
 var _ = Describe("a results file", func() {
 	It("keeps what is not run again", func() {
 		file := filepath.Join(GinkgoT().TempDir(), "results.json")
 		r := results(cell(nil), cell(func(c *impact.Cell) { c.Load = "get" }))
+		r.Rates = []impact.Rate{{Shadow: impact.NoMirror, PerSecond: 1}, {Shadow: impact.Healthy, PerSecond: 1}}
+		r.Soak = &impact.Soak{Requests: 7}
+		r.LeftOut = []impact.LeftOut{{Shadow: "drops-packets", Reason: "not here"}}
 		Expect(r.Write(file)).To(Succeed())
 		kept, err := impact.ReadResults(file)
 		Expect(err).NotTo(HaveOccurred())
@@ -97,17 +156,20 @@ var _ = Describe("a results file", func() {
 const docs = "../../docs/"
 
 var _ = Describe("what is published", func() {
-	It("is drawn from the results file", func() {
+	It("is drawn and written from the results files", func() {
 		r, err := impact.ReadResults(docs + "impact-results.json")
+		Expect(err).NotTo(HaveOccurred())
+		newest, err := impact.ReadResults(docs + "impact-results-newest.json")
 		Expect(err).NotTo(HaveOccurred())
 		chart, err := os.ReadFile(docs + "impact.svg")
 		Expect(err).NotTo(HaveOccurred())
 		Expect(string(chart)).To(Equal(string(impact.Chart(r))), "kuma-mirror impact chart docs/impact-results.json > docs/impact.svg")
 		text, err := os.ReadFile(docs + "impact.md")
 		Expect(err).NotTo(HaveOccurred())
-		for _, table := range bytes.Split([]byte(impact.Matrix(r)), []byte("\n\n")) {
-			Expect(string(text)).To(ContainSubstring(string(bytes.TrimSpace(table))), "kuma-mirror impact matrix docs/impact-results.json")
-		}
+		filled, err := impact.Fill(text, impact.Report(r, newest))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(string(text)).To(Equal(string(filled)),
+			"kuma-mirror impact matrix --write docs/impact.md docs/impact-results.json docs/impact-results-newest.json")
 	})
 
 	It("has every shadow, in either variant", func() {
@@ -162,7 +224,7 @@ var _ = Describe("the options", func() {
 		}, "no cell is left"),
 	)
 
-	It("have 16 shadows for both protocols, and 3 of HTTP/2 alone, and 7 loads", func() {
+	It("have 17 shadows for both protocols, and 3 of HTTP/2 alone, and 7 loads", func() {
 		both, http2 := 0, 0
 		for _, s := range impact.Shadows() {
 			if s.HTTP2 {
@@ -171,6 +233,6 @@ var _ = Describe("the options", func() {
 				both++
 			}
 		}
-		Expect([]int{both, http2, len(impact.Loads())}).To(Equal([]int{16, 3, 7}))
+		Expect([]int{both, http2, len(impact.Loads())}).To(Equal([]int{17, 3, 7}))
 	})
 })

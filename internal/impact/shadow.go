@@ -14,6 +14,9 @@ type Shadow struct {
 	About string
 	// HTTP2 shadows have no counterpart in HTTP/1.1.
 	HTTP2 bool
+	// Kernel shadows need something of the system that not every one allows;
+	// where it does not, they are left out, see Results.LeftOut.
+	Kernel bool
 
 	start  behaviour
 	number int // in the list
@@ -27,7 +30,8 @@ func Shadows() []Shadow {
 	all := []Shadow{
 		{Name: Healthy, About: "answers at once", start: serving(healthy)},
 		{Name: "refused", About: "nothing listens", start: refusing},
-		{Name: "black-hole", About: "never accepts; its backlog is full", start: swallowing},
+		{Name: "black-hole", About: "never accepts; its backlog is full", Kernel: true, start: swallowing},
+		{Name: "drops-packets", About: "every packet to it is dropped", Kernel: true, start: dropping},
 		{Name: "never-reads", About: "accepts and never reads", start: accepting(neverRead)},
 		{Name: "reads-slowly", About: "reads one byte a second", start: accepting(readSlowly)},
 		{Name: "never-answers", About: "reads and never answers", start: serving(neverAnswer)},
@@ -53,6 +57,43 @@ func Shadows() []Shadow {
 
 func shadowsNamed(names []string) ([]Shadow, error) {
 	return named(Shadows(), names, "shadow", func(s Shadow) string { return s.Name })
+}
+
+// shadows are those that the options choose and that this system lets the lab
+// make.
+func (o Options) shadows() (made []Shadow, leftOut []LeftOut, err error) {
+	chosen, err := shadowsNamed(o.Shadows)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, s := range chosen {
+		if err := s.tryKernel(); err != nil {
+			leftOut = append(leftOut, LeftOut{s.Name, err.Error()})
+			continue
+		}
+		made = append(made, s)
+	}
+	if len(made) == 0 {
+		return nil, nil, fmt.Errorf("no shadow is left to try: %s", leftOut[0].Reason)
+	}
+	return made, leftOut, nil
+}
+
+// tryKernel says why the system does not allow a shadow.
+func (s Shadow) tryKernel() error {
+	if !s.Kernel {
+		return nil
+	}
+	ports, err := reservePorts(1)
+	if err != nil {
+		return err
+	}
+	defer ports.release()
+	stop, err := s.start(place{address: loopback(ports.numbers[0])})
+	if err == nil {
+		stop()
+	}
+	return err
 }
 
 // named picks from all, in their order; no names mean all of them.

@@ -45,12 +45,25 @@ func swallowing(p place) (func(), error) {
 	}
 	// The queue holds one or two, whatever was asked for.
 	for range 16 {
-		conn, err := net.DialTimeout("tcp", p.address, 100*time.Millisecond)
-		if err != nil {
+		conn, err := net.DialTimeout("tcp", p.address, unanswered)
+		if isTimeout(err) {
 			return stop, nil
+		}
+		if err != nil {
+			stop()
+			return nil, fmt.Errorf("black hole: %w", err)
 		}
 		filling = append(filling, conn)
 	}
 	stop()
 	return nil, errors.New("black hole: the backlog never fills on this system")
+}
+
+// unanswered is how long a connect on loopback goes without an answer until it
+// is clear that there will be none.
+const unanswered = 100 * time.Millisecond
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }

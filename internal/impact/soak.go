@@ -29,7 +29,10 @@ type Soak struct {
 	Latency   Latency        `json:"latency"`
 	// Memory of the Envoys over time, one sample for each change.
 	Memory []SoakMemory `json:"memory"`
-	// LeftRequests of the mirror clusters at the end, with healthy shadows.
+	// Resumed is how long the shadows, healthy again at the end, waited at most
+	// for a copy, in seconds; -1 if none came in ten.
+	Resumed float64 `json:"resumedSeconds"`
+	// LeftRequests of the mirror clusters then.
 	LeftRequests int64 `json:"leftRequests"`
 }
 
@@ -48,31 +51,37 @@ func RunSoak(ctx context.Context, o Options, s SoakOptions, progress func(string
 	if err != nil {
 		return nil, err
 	}
-	shadows, err := shadowsNamed(o.Shadows)
+	shadows, leftOut, err := o.shadows()
 	if err != nil {
 		return nil, err
+	}
+	choices := map[Protocol][]Shadow{}
+	for _, protocol := range o.Protocols {
+		for _, shadow := range shadows {
+			if !shadow.HTTP2 || protocol == HTTP2 {
+				choices[protocol] = append(choices[protocol], shadow)
+			}
+		}
+		if len(choices[protocol]) == 0 {
+			return nil, fmt.Errorf("no shadow is left for %s", protocol)
+		}
 	}
 	var benches []*bench
 	defer func() {
 		for _, b := range benches {
 			b.stop()
-			b.shade.close()
 		}
 	}()
 	for _, protocol := range o.Protocols {
-		shade, err := startShade(o.Worker)
+		b, err := startAlone(ctx, o, protocol, true)
 		if err != nil {
-			return nil, err
-		}
-		b, err := startBench(ctx, o, shade, protocol, true)
-		if err != nil {
-			shade.close()
 			return nil, err
 		}
 		benches = append(benches, b)
 	}
 
 	results := newResults(ctx, o)
+	results.LeftOut = leftOut
 	soak := &Soak{PerSecond: s.PerSecond}
 	results.Soak = soak
 	if err := soak.sample(ctx, benches, 0); err != nil {
@@ -89,10 +98,7 @@ func RunSoak(ctx context.Context, o Options, s SoakOptions, progress func(string
 	random := rand.New(rand.NewPCG(s.Seed, 0))
 	for time.Since(start) < s.Duration {
 		for _, b := range benches {
-			shadow := shadows[random.IntN(len(shadows))]
-			for shadow.HTTP2 && b.protocol != HTTP2 {
-				shadow = shadows[random.IntN(len(shadows))]
-			}
+			shadow := choices[b.protocol][random.IntN(len(choices[b.protocol]))]
 			if err := b.become(ctx, shadow.Name); err != nil {
 				return results, err
 			}
@@ -109,20 +115,22 @@ func RunSoak(ctx context.Context, o Options, s SoakOptions, progress func(string
 		}
 	}
 	sending.Wait()
-	soak.Seconds = time.Since(start).Seconds()
+	soak.Seconds = seconds(time.Since(start))
 	var c Cell
 	c.count(t)
 	var l latencies
 	l.add(t.latencies)
 	soak.Latency = l.figures()
 	for _, b := range benches {
-		var left Cell
-		if err := b.heal(ctx, &left); err != nil {
+		if err := b.heal(ctx, &c); err != nil {
 			return results, err
 		}
-		c.Requests += left.Requests
-		c.Failed += left.Failed
-		soak.LeftRequests += left.LeftRequests
+		soak.LeftRequests += c.LeftRequests
+		if c.Resumed < 0 || soak.Resumed < 0 {
+			soak.Resumed = -1
+		} else {
+			soak.Resumed = max(soak.Resumed, c.Resumed)
+		}
 	}
 	soak.Requests, soak.Failed, soak.Reasons = c.Requests, c.Failed, c.Reasons
 	return results, soak.sample(ctx, benches, time.Since(start))
@@ -151,7 +159,7 @@ func mix(benches []*bench) func(context.Context) error {
 }
 
 func (s *Soak) sample(ctx context.Context, benches []*bench, at time.Duration) error {
-	sum := SoakMemory{Second: at.Seconds()}
+	sum := SoakMemory{Second: seconds(at)}
 	for _, b := range benches {
 		m, err := b.envoy.memory(ctx)
 		if err != nil {
@@ -169,6 +177,9 @@ func (s *Soak) Problems() []string {
 	var out []string
 	if s.Failed > 0 {
 		out = append(out, fmt.Sprintf("%d of %d requests failed: %v", s.Failed, s.Requests, s.Reasons))
+	}
+	if s.Resumed < 0 || s.Resumed > MaxResume.Seconds() {
+		out = append(out, fmt.Sprintf("mirroring did not resume within %s", MaxResume))
 	}
 	if s.LeftRequests > 0 {
 		out = append(out, fmt.Sprintf("%d copies are still open", s.LeftRequests))

@@ -3,7 +3,6 @@ package impact
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // summary is the worst that one shadow did in one variant, over all loads and
@@ -12,14 +11,17 @@ type summary struct {
 	cells            int
 	requests, failed int
 	hung             []string // the loads that hung
-	ratio            float64  // of the upload; 0 if there is none
+	upload           Estimate // of the ratio; Of is 0 if there is none
 	p99              p99s
 	memory           int64 // bytes
 	resumed          float64
 }
 
-// p99s are the p99 of bursts, in milliseconds.
-type p99s struct{ mirrored, healthy, plain float64 }
+// p99s are the p99 of bursts, in milliseconds, and their ratio.
+type p99s struct {
+	mirrored, healthy float64
+	ratio             Estimate
+}
 
 func (r *Results) summary(shadow string, protections bool) summary {
 	var s summary
@@ -33,13 +35,13 @@ func (r *Results) summary(shadow string, protections bool) summary {
 		if c.Hung && !slices.Contains(s.hung, c.Load) {
 			s.hung = append(s.hung, c.Load)
 		}
-		if c.Upload != nil {
-			s.ratio = max(s.ratio, c.Upload.Ratio)
+		if u := c.Upload; u != nil && u.Estimate().Median > s.upload.Median {
+			s.upload = u.Estimate()
 		}
 		if a := c.Answers; a != nil && a.Healthy != nil && a.Mirrored.P99 > s.p99.mirrored {
-			s.p99 = p99s{a.Mirrored.P99, a.Healthy.P99, a.Plain.P99}
+			s.p99 = p99s{a.Mirrored.P99, a.Healthy.P99, a.OverHealthy()}
 		}
-		s.memory = max(s.memory, c.Allocated, c.Resident)
+		s.memory = max(s.memory, c.grown())
 		s.resumed = max(s.resumed, c.Resumed)
 		if c.Resumed < 0 {
 			s.resumed = 2 * MaxResume.Seconds()
@@ -48,16 +50,19 @@ func (r *Results) summary(shadow string, protections bool) summary {
 	return s
 }
 
+// grown is what Envoy grew by, the larger of its own count and the system's.
+func (c Cell) grown() int64 { return max(c.Allocated, c.Resident, 0) }
+
 func (s summary) uploadHung() bool { return slices.Contains(s.hung, "upload") }
 
 func (s summary) uploadText() string {
 	switch {
 	case s.uploadHung():
 		return "hangs"
-	case s.ratio == 0:
+	case s.upload.Of == 0:
 		return ""
 	}
-	return fmt.Sprintf("× %.2f", s.ratio)
+	return fmt.Sprintf("× %.2f", s.upload.Median)
 }
 
 func (s summary) p99Text() string {
@@ -79,53 +84,13 @@ func number(f float64) string {
 	}
 }
 
-// Matrix writes the results as the Markdown tables of docs/impact.md.
-func Matrix(r *Results) string {
-	var out strings.Builder
-	line := func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) }
-	if len(r.Cells) > 0 {
-		line("| shadow | failed: plain, ours | upload: plain, ours | p99 of the burst: plain, ours | memory: plain, ours | copies again, ours |")
-		line("|---|---|---|---|---|---|")
+// thousands is a number with a comma after each three digits.
+func thousands(n int) string {
+	if n < 1000 {
+		return fmt.Sprint(n)
 	}
-	for _, s := range Shadows() {
-		plain, ours := r.summary(s.Name, false), r.summary(s.Name, true)
-		if plain.cells+ours.cells == 0 {
-			continue
-		}
-		pair := func(text func(summary) string) string {
-			var texts []string
-			for _, s := range []summary{plain, ours} {
-				t := "–"
-				if s.cells > 0 {
-					t = text(s)
-				}
-				texts = append(texts, t)
-			}
-			return strings.Join(texts, ", **") + "**"
-		}
-		resumed := "–"
-		if ours.cells > 0 {
-			resumed = fmt.Sprintf("%.1f s", ours.resumed)
-		}
-		line("| %s: %s | %s | %s | %s | %s | %s |", s.Name, s.About,
-			pair(func(s summary) string { return fmt.Sprint(s.failed) }),
-			pair(summary.uploadText),
-			pair(summary.p99Text),
-			pair(func(s summary) string { return fmt.Sprintf("%d MiB", max(0, s.memory)>>20) }),
-			resumed)
-	}
-	if len(r.Rates) > 0 {
-		line("")
-		line("| shadow | over | requests/s | protections | p50 | p99 | Envoy CPU | shadow CPU | client and primary CPU |")
-		line("|---|---|---|---|---|---|---|---|---|")
-	}
-	for _, rate := range r.Rates {
-		protections := "off"
-		if rate.Protections {
-			protections = "on"
-		}
-		line("| %s | %s | %d | %s | %s ms | %s ms | %.2f s | %.2f s | %.2f s |", rate.Shadow, rate.Protocol, rate.PerSecond, protections,
-			number(rate.Latency.P50), number(rate.Latency.P99), rate.EnvoyCPU, rate.ShadowCPU, rate.ClientCPU)
-	}
-	return out.String()
+	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
 }
+
+// mebibytes are whole ones.
+func mebibytes(bytes int64) string { return fmt.Sprintf("%d MiB", bytes>>20) }

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package impact
+
+func dropping(place) (func(), error) { return nil, errNotLinux }

@@ -16,8 +16,9 @@ import (
 type Host interface {
 	// BaseCluster builds the cluster called name for the destination's tags
 	// exactly as the host builds the cluster of an ordinary outbound:
-	// endpoints, TLS, protocol. The result is the caller's to change. tags
-	// have no wildcards and always `kuma.io/service`.
+	// endpoints, TLS, protocol. The cluster is the caller's to change, the
+	// endpoints may be shared and are not. tags have no wildcards and always
+	// `kuma.io/service`.
 	//
 	// An error means that this mirror cannot be; it never fails the proxy.
 	BaseCluster(ctx context.Context, name string, tags api.Tags) (*BaseCluster, error)

@@ -21,6 +21,10 @@ const (
 	Refused State = "refused"
 	// Failed mirrors were left out because their cluster could not be built.
 	Failed State = "failed"
+	// Damaged mirrors travelled in a carrier that cannot be read. Hosts that
+	// read carriers report them; of such an outcome only Proxy, Policy,
+	// Listener, Path and Reason are known.
+	Damaged State = "damaged"
 )
 
 // Outcome is what became of one mirror on one outbound of one proxy.
@@ -46,7 +50,11 @@ type Outcome struct {
 
 // String gives the outcome in a line for logs and warnings.
 func (o Outcome) String() string {
-	s := fmt.Sprintf("%s: %s: %s: mirror of %g %% to %s: %s", o.Proxy, o.Policy, o.Path, o.Percentage, o.Destination, o.State)
+	s := fmt.Sprintf("%s: %s: %s: ", o.Proxy, o.Policy, o.Path)
+	if o.State != Damaged {
+		s += fmt.Sprintf("mirror of %g %% to %s: ", o.Percentage, o.Destination)
+	}
+	s += string(o.State)
 	if o.Reason != "" {
 		s += ": " + o.Reason
 	}

@@ -41,10 +41,10 @@ type Tables struct {
 	tables []*table
 }
 
-// table is one RouteConfiguration and how to put it back.
+// table is one RouteConfiguration, and how to give its routes mirror policies.
 type table struct {
 	config *route.RouteConfiguration
-	store  func(*route.RouteConfiguration) error
+	store  func(policies [][]*route.RouteAction_RequestMirrorPolicy) error
 }
 
 // FindTables returns the route tables of the listener, be they inline in its
@@ -80,22 +80,32 @@ func FindTables(rs *ResourceSet, name string, entries []Entry) (*Tables, error) 
 // else of the table changes.
 func (t *Tables) Inject(policies [][]*route.RouteAction_RequestMirrorPolicy) error {
 	for _, table := range t.tables {
-		config := proto.Clone(table.config).(*route.RouteConfiguration)
-		for i, r := range config.GetVirtualHosts()[0].GetRoutes() {
-			action := r.GetRoute()
-			others := slices.DeleteFunc(action.GetRequestMirrorPolicies(), func(p *route.RouteAction_RequestMirrorPolicy) bool {
+		routes := table.config.GetVirtualHosts()[0].GetRoutes()
+		all := make([][]*route.RouteAction_RequestMirrorPolicy, len(routes))
+		same := true
+		for i, r := range routes {
+			have := r.GetRoute().GetRequestMirrorPolicies()
+			others := slices.DeleteFunc(slices.Clone(have), func(p *route.RouteAction_RequestMirrorPolicy) bool {
 				return t.rs.IsMirror(p.GetCluster())
 			})
-			action.RequestMirrorPolicies = append(others, policies[i]...)
+			all[i] = append(others, policies[i]...)
+			same = same && slices.EqualFunc(have, all[i], func(a, b *route.RouteAction_RequestMirrorPolicy) bool { return proto.Equal(a, b) })
 		}
-		if proto.Equal(config, table.config) {
+		if same {
 			continue
 		}
-		if err := table.store(config); err != nil {
+		if err := table.store(all); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// setPolicies gives route i of a table the mirror policies all[i].
+func setPolicies(config *route.RouteConfiguration, all [][]*route.RouteAction_RequestMirrorPolicy) {
+	for i, r := range config.GetVirtualHosts()[0].GetRoutes() {
+		r.GetRoute().RequestMirrorPolicies = all[i]
+	}
 }
 
 func httpFilters(l *listener.Listener) []*listener.Filter {
@@ -121,8 +131,8 @@ func tableOf(rs *ResourceSet, filter *listener.Filter) (*table, error) {
 	}
 	switch spec := manager.GetRouteSpecifier().(type) {
 	case *hcm.HttpConnectionManager_RouteConfig:
-		return &table{config: spec.RouteConfig, store: func(c *route.RouteConfiguration) error {
-			spec.RouteConfig = c
+		return &table{config: spec.RouteConfig, store: func(policies [][]*route.RouteAction_RequestMirrorPolicy) error {
+			setPolicies(spec.RouteConfig, policies) // which nobody else has
 			value, err := MarshalAny(manager)
 			if err != nil {
 				return err
@@ -135,8 +145,10 @@ func tableOf(rs *ResourceSet, filter *listener.Filter) (*table, error) {
 		if r == nil {
 			return nil, fmt.Errorf("there is no route table %q among the proxy's resources", spec.Rds.GetRouteConfigName())
 		}
-		return &table{config: r.Resource.(*route.RouteConfiguration), store: func(c *route.RouteConfiguration) error {
-			r.Resource = c
+		return &table{config: r.Resource.(*route.RouteConfiguration), store: func(policies [][]*route.RouteAction_RequestMirrorPolicy) error {
+			config := proto.Clone(r.Resource).(*route.RouteConfiguration)
+			setPolicies(config, policies)
+			r.Resource = config
 			return nil
 		}}, nil
 	default:

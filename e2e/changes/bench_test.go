@@ -56,7 +56,7 @@ func benchmarked(b *testing.B) *world.World {
 // start starts a host and returns the time it took until it answers who asks
 // for a bootstrap.
 func start(b *testing.B, w *world.World) (*exec.Cmd, time.Duration) {
-	cmd := exec.Command(program, "run", "-f", w.Dir, "--xds-address", w.XDSAddress)
+	cmd := exec.Command(program, "run", "-f", w.Dir, "--xds-address", w.XDSAddress, "--api-address", "off")
 	begun := time.Now()
 	Expect(cmd.Start()).To(Succeed())
 	b.Cleanup(func() { end(cmd) })

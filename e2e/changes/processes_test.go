@@ -38,7 +38,7 @@ func process(env []string, args ...string) *gexec.Session {
 // run is `kuma-mirror run`, which has to come up.
 func run(w *world.World) *gexec.Session {
 	GinkgoHelper()
-	session := process(nil, "run", "-f", w.Dir, "--xds-address", w.XDSAddress)
+	session := process(nil, "run", "-f", w.Dir, "--xds-address", w.XDSAddress, "--api-address", "off")
 	Eventually(session).Should(gbytes.Say("Serving xDS on " + w.XDSAddress))
 	return session
 }

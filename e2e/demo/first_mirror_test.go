@@ -58,7 +58,7 @@ var _ = Describe("examples/first-mirror", func() {
 		for _, backend := range []*gexec.Session{primary, shadow} {
 			Eventually(backend, patience).Should(gbytes.Say("listening"))
 		}
-		start("run", "-f", dir, "--xds-address", xds)
+		start("run", "-f", dir, "--xds-address", xds, "--api-address", "off")
 		proxy := start("proxy", "--dataplane", "web", "--xds-address", xds, "--envoy", envoytest.Default(), "--drain-time", "0s")
 		Eventually(proxy.Err, patience).Should(gbytes.Say("Envoy is ready"))
 

@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"github.com/onsi/gomega"
 	"github.com/onsi/gomega/gbytes"
@@ -178,8 +179,8 @@ func (w *World) GRPC(version string) *backend.GRPC {
 	return b
 }
 
-// Host runs a host until the test ends.
-func (w *World) Host() *host.Host {
+// Host runs a host until the test ends; prepare is called before it serves.
+func (w *World) Host(prepare ...func(*host.Host)) *host.Host {
 	w.t.Helper()
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(w.Log, logTo{w.t}), nil))
 	source, err := files.Open([]string{w.Dir}, files.Options{Check: mesh.Validate, Log: log})
@@ -187,6 +188,9 @@ func (w *World) Host() *host.Host {
 	listener, err := net.Listen("tcp", w.XDSAddress)
 	w.g.Expect(err).NotTo(gomega.HaveOccurred())
 	h := host.New(host.Options{Source: source, Log: log})
+	for _, p := range prepare {
+		p(h)
+	}
 	w.background("the host", func(ctx context.Context) error {
 		defer func() { _ = source.Close() }()
 		return h.Serve(ctx, listener)
@@ -219,8 +223,9 @@ func (l logTo) Write(p []byte) (int, error) {
 }
 
 // Envoy starts the Envoy of a data plane, with what `kuma-mirror proxy` gives
-// it, and waits until it serves. protocol is the variant of xDS.
-func (w *World) Envoy(ctx context.Context, binary, dataplane string, protocol ads.Protocol) *envoytest.Envoy {
+// it, and waits until it serves. protocol is the variant of xDS; change is given
+// the bootstrap before.
+func (w *World) Envoy(ctx context.Context, binary, dataplane string, protocol ads.Protocol, change ...func(*bootstrapv3.Bootstrap)) *envoytest.Envoy {
 	w.t.Helper()
 	answer, err := envoy.Fetch(ctx, w.XDSAddress, "default", dataplane, slog.New(slog.DiscardHandler))
 	w.g.Expect(err).NotTo(gomega.HaveOccurred())
@@ -228,6 +233,9 @@ func (w *World) Envoy(ctx context.Context, binary, dataplane string, protocol ad
 	w.g.Expect(err).NotTo(gomega.HaveOccurred())
 	if protocol == ads.StateOfTheWorld {
 		bootstrap.DynamicResources.AdsConfig.ApiType = core.ApiConfigSource_GRPC
+	}
+	for _, c := range change {
+		c(bootstrap)
 	}
 	e, err := envoytest.Start(ctx, envoytest.Options{
 		Binary: binary, Bootstrap: bootstrap, Concurrency: 2,

@@ -126,10 +126,13 @@ func (s *Server) Register(g *grpc.Server) {
 }
 
 // ServerOptions are the options a gRPC server for Envoys needs: dead
-// connections are noticed within 40 s, and Envoy's own pings are allowed.
+// connections are noticed within 40 s, those without a stream are closed after
+// a minute, and Envoy's own pings are allowed.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: 30 * time.Second, Timeout: 10 * time.Second, MaxConnectionIdle: time.Minute,
+		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	}
 }

@@ -1,7 +1,6 @@
 package check
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/plugin"
+	"github.com/kuma-mirror/kuma-mirror/standalone/generate"
 	"github.com/kuma-mirror/kuma-mirror/xds"
 )
 
@@ -42,7 +42,7 @@ func (c *check) stats(rs *xds.ResourceSet, report plugin.Report) {
 	first := map[string]plugin.Outcome{} // with nothing but a Cluster where that is no mirror's
 	for _, c := range rs.Clusters() {
 		if !rs.IsMirror(c.GetName()) {
-			first[statsName(c)] = plugin.Outcome{Cluster: c.GetName()}
+			first[generate.StatsName(c)] = plugin.Outcome{Cluster: c.GetName()}
 		}
 	}
 	// The order of outbounds differs from proxy to proxy; what is said must not.
@@ -54,7 +54,7 @@ func (c *check) stats(rs *xds.ResourceSet, report plugin.Report) {
 		if o.State != plugin.Injected {
 			continue
 		}
-		name := statsName(rs.Get((*cluster.Cluster)(nil), o.Cluster).Resource.(*cluster.Cluster))
+		name := generate.StatsName(rs.Get((*cluster.Cluster)(nil), o.Cluster).Resource.(*cluster.Cluster))
 		other, ok := first[name]
 		if !ok {
 			first[name] = o
@@ -79,10 +79,4 @@ func (c *check) stats(rs *xds.ResourceSet, report plugin.Report) {
 		}
 		c.warn(c.resources[o.Policy], path, "its stats are called %q, as are those of %s: Envoy adds them up", name, whose)
 	}
-}
-
-// statsName is what Envoy calls a cluster in the names of its stats.
-func statsName(c *cluster.Cluster) string {
-	name := cmp.Or(c.GetAltStatName(), c.GetName())
-	return strings.NewReplacer("://", "_", ":/", "_", ":", "_").Replace(name)
 }

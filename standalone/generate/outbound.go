@@ -28,6 +28,7 @@ type entry struct {
 	match        *api.TrafficRoute_Http_Match
 	modify       *api.TrafficRoute_Http_Modify
 	destinations []destination
+	stats        string // see RouteStats; empty for none
 }
 
 // outbounds adds the listeners, route tables, clusters and endpoints of the data
@@ -103,14 +104,18 @@ func (p *proxy) entries(outbound api.Tags, route *plugin.Route) (all []entry, fa
 		fallback = []destination{p.destination(outbound, 1, outbound)}
 		return []entry{{destinations: fallback}}, fallback
 	}
-	conf := route.Spec.GetConf()
-	for _, http := range conf.GetHttp() {
-		if ds := p.destinations(http.GetSplit(), http.GetDestination(), outbound); len(ds) > 0 {
-			all = append(all, entry{match: http.GetMatch(), modify: http.GetModify(), destinations: ds})
+	for at, e := range route.Spec.Entries() {
+		ds := p.destinations(e.GetSplit(), e.GetDestination(), outbound)
+		http, ok := e.(*api.TrafficRoute_Http)
+		if !ok {
+			fallback = ds
 		}
-	}
-	if fallback = p.destinations(conf.GetSplit(), conf.GetDestination(), outbound); len(fallback) > 0 {
-		all = append(all, entry{destinations: fallback})
+		if len(ds) > 0 {
+			all = append(all, entry{
+				match: http.GetMatch(), modify: http.GetModify(), destinations: ds,
+				stats: routeStats(route.Key, at, e, outbound),
+			})
+		}
 	}
 	return all, fallback
 }

@@ -37,6 +37,7 @@ func routeOf(e entry) *route.Route {
 		RequestHeadersToRemove:  headersToRemove(requests),
 		ResponseHeadersToAdd:    headersToAdd(responses),
 		ResponseHeadersToRemove: headersToRemove(responses),
+		StatPrefix:              e.stats,
 	}
 }
 

@@ -8,9 +8,11 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -34,6 +36,9 @@ type Source interface {
 type Options struct {
 	// Source of the resources; required.
 	Source Source
+	// ServerOptions are added to those of the gRPC server: who may call it, and
+	// within what limits.
+	ServerOptions []grpc.ServerOption
 	// Log takes what happens; nil means slog.Default().
 	Log *slog.Logger
 }
@@ -41,9 +46,13 @@ type Options struct {
 // Host serves the data planes of its source. Its methods may be called from any
 // goroutine.
 type Host struct {
-	source Source
-	log    *slog.Logger
-	ads    *ads.Server
+	source  Source
+	options []grpc.ServerOption
+	log     *slog.Logger
+	ads     *ads.Server
+	// observers and services are set before Serve.
+	observers []Observer
+	services  []func(grpc.ServiceRegistrar)
 
 	mu        sync.Mutex // guards what follows
 	resources []*api.Resource
@@ -71,7 +80,7 @@ type Status struct {
 
 // New returns a host that serves nothing yet.
 func New(o Options) *Host {
-	h := &Host{source: o.Source, log: o.Log, index: mesh.New(nil), proxies: map[api.Key]*proxy{}}
+	h := &Host{source: o.Source, options: o.ServerOptions, log: o.Log, index: mesh.New(nil), proxies: map[api.Key]*proxy{}}
 	if h.log == nil {
 		h.log = slog.Default()
 	}
@@ -85,9 +94,12 @@ func New(o Options) *Host {
 // ctx is no error. Serve can be called once.
 func (h *Host) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
-	server := grpc.NewServer(ads.ServerOptions()...)
+	server := grpc.NewServer(append(ads.ServerOptions(), h.options...)...)
 	h.ads.Register(server)
 	api.RegisterBootstrapServiceServer(server, bootstrapService{host: h})
+	for _, register := range h.services {
+		register(server)
+	}
 
 	var tasks sync.WaitGroup
 	defer func() {
@@ -139,8 +151,11 @@ func (h *Host) Serve(ctx context.Context, l net.Listener) error {
 func (h *Host) update(ctx context.Context, resources []*api.Resource) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	changed := compare(h.resources, resources)
+	changed := generate.Compare(h.resources, resources)
 	h.resources, h.index = resources, mesh.New(resources)
+	for _, o := range h.observers {
+		o.Updated(resources)
+	}
 	for _, key := range h.index.Dataplanes() {
 		if ctx.Err() != nil {
 			return
@@ -150,15 +165,21 @@ func (h *Host) update(ctx context.Context, resources []*api.Resource) {
 			p = &proxy{}
 			h.proxies[key] = p
 			h.log.Info("serving a data plane", "mesh", key.Mesh, "dataplane", key.Name)
-		} else if !changed.touches(key, h.index) {
+		} else if !changed.Touches(key, h.index) {
 			continue
 		}
 		h.generate(ctx, key, p)
+		// A change that touches many takes a while, in which the API's callers
+		// and the streams come first.
+		runtime.Gosched()
 	}
 	for key := range h.proxies {
 		if h.index.Mesh(key.Mesh).Dataplane(key.Name) == nil {
 			h.ads.Remove(mesh.NodeID(key))
 			delete(h.proxies, key)
+			for _, o := range h.observers {
+				o.Removed(key)
+			}
 			h.log.Info("a data plane is gone; an Envoy that runs for it keeps what it has", "mesh", key.Mesh, "dataplane", key.Name)
 		}
 	}
@@ -175,10 +196,22 @@ func (h *Host) generate(ctx context.Context, key api.Key, p *proxy) {
 			"mesh", key.Mesh, "dataplane", key.Name, "error", err)
 	}
 	p.err = err
+	g := Generated{Dataplane: h.index.Mesh(key.Mesh).Dataplane(key.Name), Resources: resources, Report: report, Err: err}
+	if err != nil {
+		g.Resources, g.Report = nil, nil
+	}
+	for _, o := range h.observers {
+		o.Generated(g)
+	}
 }
 
+// longestPause bounds how long warn waits after a long check.
+const longestPause = 10 * time.Second
+
 // warn logs what authors should know of their resources, each warning when it
-// comes up. It runs beside update, which nothing may delay.
+// comes up. It runs beside update, which nothing may delay. A check generates
+// every data plane: where changes come one after the other, it has a tenth of the
+// time.
 func (h *Host) warn(ctx context.Context, checks <-chan []*api.Resource) {
 	known := map[api.Violation]bool{}
 	for {
@@ -188,6 +221,7 @@ func (h *Host) warn(ctx context.Context, checks <-chan []*api.Resource) {
 			return
 		case resources = <-checks:
 		}
+		begun := time.Now()
 		// Errors are the source's to report, and generate's.
 		_, warnings := check.Resources(ctx, resources)
 		now := map[api.Violation]bool{}
@@ -197,10 +231,18 @@ func (h *Host) warn(ctx context.Context, checks <-chan []*api.Resource) {
 			}
 		}
 		known = now
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(min(9*time.Since(begun), longestPause)):
+		}
 	}
 }
 
 func (h *Host) onEvent(e ads.Event) {
+	for _, o := range h.observers {
+		o.Event(e)
+	}
 	if e.Kind != ads.Connected {
 		return
 	}

@@ -40,7 +40,7 @@ func Bootstrap(rs *xds.ResourceSet, dataplane *api.Resource) (*bootstrapv3.Boots
 	if err != nil {
 		return nil, err
 	}
-	b.DynamicResources = nil
+	b.DynamicResources, b.StatsSinks, b.StatsFlushInterval = nil, nil, nil
 	b.StaticResources = &bootstrapv3.Bootstrap_StaticResources{}
 	for _, l := range rs.Listeners() {
 		inline, err := withRoutes(rs, l)
@@ -102,10 +102,10 @@ func withEndpoints(rs *xds.ResourceSet, c *clusterv3.Cluster) *clusterv3.Cluster
 	return c
 }
 
-// JSON returns the configuration as indented JSON that `envoy -c` reads, the
-// fields in Envoy's order.
-func JSON(b *bootstrapv3.Bootstrap) ([]byte, error) {
-	compact, err := protojson.Marshal(b)
+// JSON returns a configuration, or a part of one, as indented JSON that
+// `envoy -c` reads, the fields in Envoy's order.
+func JSON(m proto.Message) ([]byte, error) {
+	compact, err := protojson.Marshal(m)
 	if err != nil {
 		return nil, err
 	}
@@ -117,10 +117,10 @@ func JSON(b *bootstrapv3.Bootstrap) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// YAML returns the configuration as YAML that `envoy -c` reads, the fields in
-// Envoy's order.
-func YAML(b *bootstrapv3.Bootstrap) ([]byte, error) {
-	compact, err := protojson.Marshal(b)
+// YAML returns a configuration, or a part of one, as YAML that `envoy -c` reads,
+// the fields in Envoy's order.
+func YAML(m proto.Message) ([]byte, error) {
+	compact, err := protojson.Marshal(m)
 	if err != nil {
 		return nil, err
 	}

@@ -99,6 +99,7 @@ var _ = Describe("a static configuration", func() {
 	It("needs no host", func(ctx SpecContext) {
 		b := bootstrap(ctx, everything)
 		Expect(b.GetDynamicResources()).To(BeNil())
+		Expect(b.GetStatsSinks()).To(BeEmpty())
 		Expect(protojson.Format(b)).NotTo(ContainSubstring("ads"))
 		Expect(protojson.Format(b)).NotTo(ContainSubstring("rds"))
 		for _, c := range b.GetStaticResources().GetClusters() {

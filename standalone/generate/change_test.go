@@ -1,4 +1,4 @@
-package host
+package generate_test
 
 import (
 	"context"
@@ -17,22 +17,45 @@ import (
 )
 
 var _ = Describe("what a change touches", func() {
+	// One client that mirrors what it sends to a backend.
+	const mirroring = `
+type: Dataplane
+name: client
+networking:
+  address: 127.0.0.1
+  gateway: {tags: {kuma.io/service: client}}
+  outbound: [{port: 10001, tags: {kuma.io/service: backend}}]
+---
+type: Dataplane
+name: backend
+networking:
+  address: 127.0.0.1
+  inbound: [{port: 3, tags: {kuma.io/service: backend, kuma.io/protocol: http}}]
+---
+type: TrafficRoute
+name: all
+sources: [{match: {kuma.io/service: client}}]
+destinations: [{match: {kuma.io/service: '*'}}]
+conf:
+  destination: {kuma.io/service: '*'}
+  mirror: {destination: {kuma.io/service: shadow}}
+`
 	dataplane := func(name string) api.Key {
 		return api.Key{Kind: api.KindDataplane, Mesh: api.DefaultMesh, Name: name}
 	}
 
 	It("leaves alone who has nothing to do with it", func() {
-		before := slices.Concat(parse(client+backend+mirrored), parse("type: Dataplane\nname: other\nnetworking: {address: 127.0.0.1, gateway: {tags: {kuma.io/service: other}}, outbound: [{port: 5, tags: {kuma.io/service: nobody}}]}\n"))
+		before := slices.Concat(parse(mirroring), parse("type: Dataplane\nname: other\nnetworking: {address: 127.0.0.1, gateway: {tags: {kuma.io/service: other}}, outbound: [{port: 5, tags: {kuma.io/service: nobody}}]}\n"))
 		after := slices.Concat(before, parse("type: Dataplane\nname: shadow\nnetworking: {address: 127.0.0.1, inbound: [{port: 6, tags: {kuma.io/service: shadow}}]}\n"))
-		c := compare(before, after)
+		c := generate.Compare(before, after)
 		index := mesh.New(after)
-		Expect(c.touches(dataplane("client"), index)).To(BeTrue(), "its mirror goes to the new instance")
-		Expect(c.touches(dataplane("other"), index)).To(BeFalse())
-		Expect(c.touches(dataplane("backend"), index)).To(BeFalse())
+		Expect(c.Touches(dataplane("client"), index)).To(BeTrue(), "its mirror goes to the new instance")
+		Expect(c.Touches(dataplane("other"), index)).To(BeFalse())
+		Expect(c.Touches(dataplane("backend"), index)).To(BeFalse())
 	})
 
 	It("is nothing when the same is read again", func() {
-		Expect(compare(parse(client+backend+route), parse(client+backend+route))).To(Equal(compare(nil, nil)))
+		Expect(generate.Compare(parse(mirroring), parse(mirroring))).To(Equal(generate.Compare(nil, nil)))
 	})
 
 	It("is all that is generated differently, whatever changes", func() {
@@ -41,14 +64,14 @@ var _ = Describe("what a change touches", func() {
 		resources := randomResources(random)
 		for range 150 {
 			changed := mutate(random, resources)
-			c := compare(resources, changed)
+			c := generate.Compare(resources, changed)
 			before, after := mesh.New(resources), mesh.New(changed)
 			for _, key := range after.Dataplanes() {
-				if before.Mesh(key.Mesh).Dataplane(key.Name) == nil || c.touches(key, after) {
+				if before.Mesh(key.Mesh).Dataplane(key.Name) == nil || c.Touches(key, after) {
 					continue
 				}
 				spared++
-				Expect(generated(after, key)).To(Equal(generated(before, key)), "%s after a change of %v", key, c)
+				Expect(bytesOf(after, key)).To(Equal(bytesOf(before, key)), "%s after a change of %v", key, c)
 			}
 			resources = changed
 		}
@@ -56,7 +79,7 @@ var _ = Describe("what a change touches", func() {
 	})
 })
 
-func generated(index *mesh.Index, key api.Key) string {
+func bytesOf(index *mesh.Index, key api.Key) string {
 	GinkgoHelper()
 	resources, report, err := generate.Proxy(context.Background(), index, key)
 	Expect(err).NotTo(HaveOccurred())
@@ -91,6 +114,7 @@ func mutate(random *rand.Rand, resources []*api.Resource) []*api.Resource {
 }
 
 func randomResource(random *rand.Rand, i int) *api.Resource {
+	GinkgoHelper()
 	service := func() string { return fmt.Sprintf("s%d", random.IntN(5)) }
 	anyOf := func() string { return []string{service(), service(), "'*'"}[random.IntN(3)] }
 	m := fmt.Sprintf("m%d", random.IntN(2))
@@ -106,5 +130,8 @@ func randomResource(random *rand.Rand, i int) *api.Resource {
 		document = fmt.Sprintf("type: ExternalService\nmesh: %s\nname: e%d\ntags: {kuma.io/service: %s, kuma.io/protocol: http}\nnetworking: {address: 10.0.0.1:%d}\n",
 			m, i, service(), 1+random.IntN(9))
 	}
-	return parse(document)[0]
+	// Its mesh has no document, which generation does not ask for.
+	resources, err := api.Parse("random", []byte(document))
+	Expect(err).NotTo(HaveOccurred())
+	return resources[0]
 }

@@ -34,6 +34,11 @@ type BootstrapConfig struct {
 	NodeCluster string
 	// XDSAddress of the host, as host:port.
 	XDSAddress string
+	// Security of the connection to it.
+	Security Security
+	// SecretsDir has the secrets of Security, which Envoy then follows; "" makes
+	// it read the files of Security, once.
+	SecretsDir string
 	// AdminPort on 127.0.0.1; 0 takes AdminSocket instead.
 	AdminPort uint32
 	// AdminSocket is the path of a Unix domain socket; without it and
@@ -42,10 +47,13 @@ type BootstrapConfig struct {
 }
 
 // NewBootstrap returns the configuration an Envoy starts with: everything else
-// comes from the host over one delta ADS stream.
+// comes from the host over one delta ADS stream. Its stats go there, too.
 func NewBootstrap(c BootstrapConfig) (*bootstrap.Bootstrap, error) {
 	xds, err := newXDSCluster(c.XDSAddress)
 	if err != nil {
+		return nil, err
+	}
+	if err := secureXDS(xds, c.XDSAddress, c.Security, c.SecretsDir); err != nil {
 		return nil, err
 	}
 	unlimited, err := anypb.New(&connections.DownstreamConnectionsConfig{
@@ -63,7 +71,7 @@ func NewBootstrap(c BootstrapConfig) (*bootstrap.Bootstrap, error) {
 			InitialFetchTimeout: durationpb.New(0),
 		}
 	}
-	return &bootstrap.Bootstrap{
+	b := &bootstrap.Bootstrap{
 		Node:  &core.Node{Id: c.NodeID, Cluster: c.NodeCluster},
 		Admin: newAdmin(c),
 		DynamicResources: &bootstrap.Bootstrap_DynamicResources{
@@ -113,7 +121,11 @@ func NewBootstrap(c BootstrapConfig) (*bootstrap.Bootstrap, error) {
 			Name:       "envoy.resource_monitors.global_downstream_max_connections",
 			ConfigType: &overload.ResourceMonitor_TypedConfig{TypedConfig: unlimited},
 		}}},
-	}, nil
+	}
+	if err := sendStats(b); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // BootstrapYAML returns a bootstrap as `envoy -c` reads it.
@@ -130,9 +142,12 @@ func newXDSCluster(address string) (*cluster.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	discovery := cluster.Cluster_STRICT_DNS
+	// A name may stand for addresses of both families of which the host listens
+	// on one, as localhost does: with all of them Envoy tries one after the
+	// other.
+	discovery, family := cluster.Cluster_LOGICAL_DNS, cluster.Cluster_ALL
 	if net.ParseIP(host) != nil {
-		discovery = cluster.Cluster_STATIC
+		discovery, family = cluster.Cluster_STATIC, cluster.Cluster_AUTO
 	}
 	http2, err := anypb.New(&httpoptions.HttpProtocolOptions{
 		UpstreamProtocolOptions: &httpoptions.HttpProtocolOptions_ExplicitHttpConfig_{
@@ -154,8 +169,9 @@ func newXDSCluster(address string) (*cluster.Cluster, error) {
 	}
 	return &cluster.Cluster{
 		Name:                 xdsCluster,
-		AltStatName:          "xds",
+		AltStatName:          XDSStatName,
 		ClusterDiscoveryType: &cluster.Cluster_Type{Type: discovery},
+		DnsLookupFamily:      family,
 		ConnectTimeout:       durationpb.New(time.Second),
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{
 			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2,

@@ -1,6 +1,7 @@
 package envoy_test
 
 import (
+	metrics "github.com/envoyproxy/go-control-plane/envoy/config/metrics/v3"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
@@ -24,6 +25,34 @@ var _ = Describe("the bootstrap", func() {
 		)
 	}
 
+	for _, version := range envoytest.Versions() {
+		It("is one that Envoy "+version+" takes, of a host that asks for certificates or tokens", func(ctx SpecContext) {
+			dir := GinkgoT().TempDir()
+			s := secured(dir)
+			valid := func(c envoy.BootstrapConfig) {
+				GinkgoHelper()
+				c.NodeID, c.NodeCluster = "default.web", "web"
+				b, err := envoy.NewBootstrap(c)
+				Expect(err).NotTo(HaveOccurred())
+				text, err := envoy.BootstrapYAML(b)
+				Expect(err).NotTo(HaveOccurred())
+				Expect(envoytest.Validate(ctx, envoytest.Binary(version), text)).To(Succeed())
+			}
+			s.TokenFile = ""
+			valid(envoy.BootstrapConfig{XDSAddress: "127.0.0.1:5678", Security: s})
+			valid(envoy.BootstrapConfig{XDSAddress: "host.internal:5678", Security: s})
+			s = secured(dir)
+			Expect(envoy.WriteSecrets(dir, "host.internal:5678", s)).To(Succeed())
+			valid(envoy.BootstrapConfig{XDSAddress: "host.internal:5678", Security: s, SecretsDir: dir})
+			valid(envoy.BootstrapConfig{XDSAddress: "127.0.0.1:5678", Security: envoy.Security{TokenFile: s.TokenFile}, SecretsDir: dir})
+		})
+	}
+
+	It("has no place for a token, which Envoy takes from a file", func() {
+		_, err := envoy.NewBootstrap(envoy.BootstrapConfig{XDSAddress: "127.0.0.1:5678", Security: envoy.Security{TokenFile: "x"}})
+		Expect(err).To(MatchError(ContainSubstring("the token cannot be shown in a bootstrap")))
+	})
+
 	It("asks for everything over one delta stream and waits for it", func() {
 		b, err := envoy.NewBootstrap(envoy.BootstrapConfig{NodeID: "default.web", NodeCluster: "web", XDSAddress: "127.0.0.1:5678"})
 		Expect(err).NotTo(HaveOccurred())
@@ -34,6 +63,26 @@ var _ = Describe("the bootstrap", func() {
 		Expect(ads.GetGrpcServices()[0].GetEnvoyGrpc().GetClusterName()).To(Equal(b.GetStaticResources().GetClusters()[0].GetName()))
 		Expect(b.GetDynamicResources().GetLdsConfig().GetInitialFetchTimeout().AsDuration()).To(BeZero())
 		Expect(b.GetAdmin()).To(BeNil())
+	})
+
+	It("tries all addresses of a name", func() {
+		b, err := envoy.NewBootstrap(envoy.BootstrapConfig{XDSAddress: "localhost:5678"})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(b.GetStaticResources().GetClusters()[0].GetDnsLookupFamily().String()).To(Equal("ALL"))
+	})
+
+	It("sends Envoy's stats to the host, in messages that a gRPC server takes", func() {
+		b, err := envoy.NewBootstrap(envoy.BootstrapConfig{NodeID: "default.web", NodeCluster: "web", XDSAddress: "127.0.0.1:5678"})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(b.GetStatsFlushInterval().AsDuration()).To(Equal(envoy.StatsInterval))
+		Expect(b.GetStatsSinks()).To(HaveLen(1))
+		var sink metrics.MetricsServiceConfig
+		Expect(b.GetStatsSinks()[0].GetTypedConfig().UnmarshalTo(&sink)).To(Succeed())
+		xds := b.GetStaticResources().GetClusters()[0]
+		Expect(sink.GetGrpcService().GetEnvoyGrpc().GetClusterName()).To(Equal(xds.GetName()))
+		Expect(xds.GetAltStatName()).To(Equal(envoy.XDSStatName))
+		Expect(sink.GetBatchSize()).To(BeEquivalentTo(envoy.MetricsPerMessage))
+		Expect(sink.GetReportCountersAsDeltas().GetValue()).To(BeFalse())
 	})
 
 	DescribeTable("needs an address", func(address, message string) {

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
@@ -23,6 +24,8 @@ type Options struct {
 	Binary string
 	// XDSAddress of the host, as host:port.
 	XDSAddress string
+	// Security of the connection to it.
+	Security Security
 	// Mesh and Dataplane say what the Envoy is.
 	Mesh, Dataplane string
 	// LogLevel of Envoy: trace, debug, info, warn, error, critical or off;
@@ -71,7 +74,7 @@ func Run(ctx context.Context, o Options) error {
 	if o.LogLevel == "" {
 		o.LogLevel = "warn"
 	}
-	answer, err := Fetch(ctx, o.XDSAddress, o.Mesh, o.Dataplane, o.Log)
+	answer, err := FetchSecurely(ctx, o.XDSAddress, o.Security, o.Mesh, o.Dataplane, o.Log)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -84,7 +87,20 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 
+	secrets, err := writeSecrets(dir, o.XDSAddress, o.Security)
+	if err != nil {
+		return err
+	}
+	following, endFollowing := context.WithCancel(ctx)
+	var follower sync.WaitGroup
+	follower.Go(func() { secrets.run(following, o.Log) })
+	defer func() {
+		endFollowing()
+		follower.Wait()
+	}()
+
 	config := BootstrapConfigOf(answer, o.XDSAddress)
+	config.Security, config.SecretsDir = o.Security, dir
 	adminAt := newAdminClient("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(config.AdminPort))))
 	if config.AdminPort == 0 {
 		// Draining needs the admin API. A socket in a directory that only

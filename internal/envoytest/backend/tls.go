@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/url"
 	"slices"
 	"time"
 )
@@ -55,9 +56,14 @@ func (ca *CA) Pool() *x509.CertPool {
 	return pool
 }
 
-// Issue makes a certificate for DNS names and IP addresses, at least one, that
-// serves both servers and clients, and its key, both as PEM.
+// Issue makes a certificate for DNS names, IP addresses and URIs, at least one,
+// that serves both servers and clients, and its key, both as PEM.
 func (ca *CA) Issue(names ...string) (certPEM, keyPEM []byte, err error) {
+	return ca.IssueChanged(func(*x509.Certificate) {}, names...)
+}
+
+// IssueChanged is Issue of a certificate that change has had its way with.
+func (ca *CA) IssueChanged(change func(*x509.Certificate), names ...string) (certPEM, keyPEM []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
@@ -68,10 +74,13 @@ func (ca *CA) Issue(names ...string) (certPEM, keyPEM []byte, err error) {
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
+		} else if uri, err := url.Parse(name); err == nil && uri.Scheme != "" {
+			template.URIs = append(template.URIs, uri)
 		} else {
 			template.DNSNames = append(template.DNSNames, name)
 		}
 	}
+	change(template)
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.certificate, key.Public(), ca.key)
 	if err != nil {
 		return nil, nil, err

@@ -1,0 +1,90 @@
+package secure
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+)
+
+var _ = Describe("the limit of connections", func() {
+	It("closes what is over it at once, and takes others when one has gone", func() {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		Expect(err).NotTo(HaveOccurred())
+		refused := make(chan string, 10)
+		limited := limit(l, 2, 1, func(_ netip.AddrPort, why string) { refused <- why })
+		accepted := make(chan net.Conn, 10)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				conn, err := limited.Accept()
+				if err != nil {
+					return
+				}
+				accepted <- conn
+			}
+		}()
+		DeferCleanup(func() {
+			_ = l.Close()
+			Eventually(done).Should(BeClosed())
+		})
+		dial := func() net.Conn {
+			GinkgoHelper()
+			conn, err := net.Dial("tcp", l.Addr().String())
+			Expect(err).NotTo(HaveOccurred())
+			DeferCleanup(conn.Close)
+			return conn
+		}
+		var first net.Conn
+		dial()
+		Eventually(accepted).Should(Receive(&first))
+		dial()
+		Eventually(accepted).Should(Receive())
+		over := dial()
+		Eventually(refused).Should(Receive(Equal("too many connections")))
+		Expect(over.SetReadDeadline(time.Now().Add(5 * time.Second))).To(Succeed())
+		_, err = over.Read(make([]byte, 1))
+		Expect(err).To(Or(MatchError(io.EOF), MatchError(ContainSubstring("reset"))))
+		// Closing twice counts once.
+		Expect(first.Close()).To(Succeed())
+		_ = first.Close()
+		dial()
+		Eventually(accepted).Should(Receive())
+		dial()
+		Eventually(refused).Should(Receive())
+	})
+
+	It("leaves room for others where one address takes all it gets", func() {
+		l := limit(nil, 10, 3, nil)
+		enter := func(from string) (*counted, string) {
+			one := &counted{all: l}
+			return one, l.enter(one, netip.MustParseAddr(from))
+		}
+		var last *counted
+		for range 3 {
+			var why string
+			last, why = enter("192.0.2.1")
+			Expect(why).To(BeEmpty())
+		}
+		_, why := enter("192.0.2.1")
+		Expect(why).To(Equal("too many connections from one address"))
+		_, why = enter("192.0.2.2")
+		Expect(why).To(BeEmpty())
+		l.leave(last)
+		l.leave(last)
+		_, why = enter("192.0.2.1")
+		Expect(why).To(BeEmpty())
+		_, why = enter("192.0.2.1")
+		Expect(why).NotTo(BeEmpty())
+		for range 6 {
+			_, why = enter("127.0.0.1")
+			Expect(why).To(BeEmpty())
+		}
+		_, why = enter("192.0.2.2")
+		Expect(why).To(Equal("too many connections"))
+	})
+})

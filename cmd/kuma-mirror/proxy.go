@@ -1,16 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoybin"
@@ -22,6 +25,7 @@ var envoyLogLevels = []string{"trace", "debug", "info", "warn", "error", "critic
 
 func newProxyCommand() *cobra.Command {
 	var o envoy.Options
+	var security securityFlags
 	var binary string
 	var printOnly bool
 	var logs logFlags
@@ -43,6 +47,11 @@ Signals:
   SIGUSR1          is passed on: Envoy opens its log files again.
   SIGHUP           is passed on: Envoy notes and ignores it.
 
+Where the host asks for TLS, name by --xds-ca-file who signs its certificate; where
+it asks for a client certificate or a token, name those, too. The host's
+certificate has to be for the name or IP address in --xds-address. The files are
+read again when they change, and Envoy is not restarted for that.
+
 Under systemd set KillMode=mixed, or systemd sends SIGTERM to Envoy, too, which
 then ends without draining; and TimeoutStopSec to more than --drain-time and 5s.
 
@@ -59,6 +68,10 @@ Exit codes:
   # Another mesh and host; what follows -- goes to Envoy.
   kuma-mirror proxy --mesh shop --dataplane web --xds-address 127.0.0.1:15678 -- --concurrency 2
 
+  # A host on another machine that asks for client certificates.
+  kuma-mirror proxy --dataplane web --xds-address mirror.internal:5678 \
+    --xds-ca-file ca.crt --xds-cert-file web.crt --xds-key-file web.key
+
   # Only show what Envoy would be started with.
   kuma-mirror proxy --dataplane web --print-bootstrap`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -73,7 +86,7 @@ Exit codes:
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
-			if o.Log, err = logs.logger(cmd.ErrOrStderr()); err != nil {
+			if o.Log, _, err = logs.logger(cmd.ErrOrStderr()); err != nil {
 				return err
 			}
 			if err := oneOf("envoy-log-level", o.LogLevel, envoyLogLevels...); err != nil {
@@ -88,6 +101,9 @@ Exit codes:
 			}
 			if o.DrainTime < 0 {
 				return fmt.Errorf("--drain-time %s has to be 0s or more", o.DrainTime)
+			}
+			if o.Security, err = security.security(o.XDSAddress); err != nil {
+				return err
 			}
 			o.Args, o.Output = args, cmd.ErrOrStderr()
 			if printOnly {
@@ -109,17 +125,60 @@ Exit codes:
 	flags.StringVar(&o.LogLevel, "envoy-log-level", "warn", strings.Join(envoyLogLevels, ", "))
 	flags.DurationVar(&o.DrainTime, "drain-time", 10*time.Second, "how long requests in flight have to finish at the end; 0s ends them at once")
 	flags.BoolVar(&printOnly, "print-bootstrap", false, "print Envoy's bootstrap as YAML and start nothing")
+	security.add(flags)
 	logs.add(flags)
 	must(cmd.MarkFlagRequired("dataplane"))
 	return cmd
 }
 
+// securityFlags say how proxy reaches its host.
+type securityFlags struct{ ca, cert, key, token string }
+
+// Environment variables that stand in for them.
+const (
+	envXDSCAFile    = "KUMA_MIRROR_XDS_CA_FILE"
+	envXDSCertFile  = "KUMA_MIRROR_XDS_CERT_FILE"
+	envXDSKeyFile   = "KUMA_MIRROR_XDS_KEY_FILE"
+	envXDSTokenFile = "KUMA_MIRROR_XDS_TOKEN_FILE"
+)
+
+func (f *securityFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.ca, "xds-ca-file", "", "authorities of the host's certificate, PEM; the host then has to speak TLS (default: $"+envXDSCAFile+")")
+	flags.StringVar(&f.cert, "xds-cert-file", "", "certificate chain to show to the host, PEM (default: $"+envXDSCertFile+")")
+	flags.StringVar(&f.key, "xds-key-file", "", "key of --xds-cert-file, PEM (default: $"+envXDSKeyFile+")")
+	flags.StringVar(&f.token, "xds-token-file", "", "file with the token to show to the host (default: $"+envXDSTokenFile+")")
+}
+
+// security returns what the flags and the environment say; the error is one of
+// usage.
+func (f *securityFlags) security(xdsAddress string) (envoy.Security, error) {
+	s := envoy.Security{
+		CAFile:    cmp.Or(f.ca, os.Getenv(envXDSCAFile)),
+		CertFile:  cmp.Or(f.cert, os.Getenv(envXDSCertFile)),
+		KeyFile:   cmp.Or(f.key, os.Getenv(envXDSKeyFile)),
+		TokenFile: cmp.Or(f.token, os.Getenv(envXDSTokenFile)),
+	}
+	// A bootstrap that is printed is used elsewhere.
+	for _, file := range []*string{&s.CAFile, &s.CertFile, &s.KeyFile, &s.TokenFile} {
+		if *file == "" {
+			continue
+		}
+		var err error
+		if *file, err = filepath.Abs(*file); err != nil {
+			return s, err
+		}
+	}
+	return s, s.Check(xdsAddress)
+}
+
 func printBootstrap(cmd *cobra.Command, o envoy.Options) error {
-	answer, err := envoy.Fetch(cmd.Context(), o.XDSAddress, o.Mesh, o.Dataplane, o.Log)
+	answer, err := envoy.FetchSecurely(cmd.Context(), o.XDSAddress, o.Security, o.Mesh, o.Dataplane, o.Log)
 	if err != nil {
 		return err
 	}
-	bootstrap, err := envoy.NewBootstrap(envoy.BootstrapConfigOf(answer, o.XDSAddress))
+	config := envoy.BootstrapConfigOf(answer, o.XDSAddress)
+	config.Security = o.Security
+	bootstrap, err := envoy.NewBootstrap(config)
 	if err != nil {
 		return err
 	}

@@ -43,8 +43,24 @@ var _ = Describe("kuma-mirror proxy", func() {
 		Entry("a level that Envoy does not have", `--envoy-log-level "loud"`, "--dataplane", "web", "--envoy-log-level", "loud"),
 		Entry("an empty data plane", "--dataplane is empty; it has to be the name of a Dataplane", "--dataplane", ""),
 		Entry("an empty mesh", "--mesh is empty; it has to be the name of a Mesh", "--dataplane", "web", "--mesh", ""),
+		Entry("a token for everybody on the way", "--xds-token-file needs --xds-ca-file", "--dataplane", "web", "--xds-address", "host.internal:5678", "--xds-token-file", "t"),
+		Entry("a certificate without its key", "--xds-cert-file and --xds-key-file go together", "--dataplane", "web", "--xds-ca-file", "ca", "--xds-cert-file", "c"),
 		Entry("a negative drain time", "has to be 0s or more", "--dataplane", "web", "--drain-time", "-1s"),
 	)
+
+	It("takes the files that it shows to the host from the environment, too", func(ctx SpecContext) {
+		GinkgoT().Setenv("KUMA_MIRROR_XDS_KEY_FILE", "k")
+		GinkgoT().Setenv("KUMA_MIRROR_XDS_TOKEN_FILE", "t")
+		r := runAlone(ctx, newProxyCommand(), "", "--dataplane", "web", "--xds-address", "host.internal:5678")
+		Expect(r.code).To(Equal(exitUsage))
+		Expect(r.stderr).To(And(ContainSubstring("--xds-cert-file and --xds-key-file go together"), ContainSubstring("--xds-token-file needs --xds-ca-file")))
+	})
+
+	It("needs the files that it is to show", func(ctx SpecContext) {
+		r := runAlone(ctx, newProxyCommand(), "", "--dataplane", "web", "--xds-ca-file", "/does/not/exist", "--envoy", envoytest.Default())
+		Expect(r.code).To(Equal(exitFailed))
+		Expect(r.stderr).To(ContainSubstring("/does/not/exist: no such file"))
+	})
 
 	It("needs an Envoy", func(ctx SpecContext) {
 		r := runAlone(ctx, newProxyCommand(), "", "--dataplane", "web", "--envoy", "/does/not/exist")

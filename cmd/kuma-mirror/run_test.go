@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -16,9 +17,13 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
 )
 
-// startRun runs `run` with args until the spec ends.
+// startRun runs `run` with args until the spec ends, without an API unless args
+// say where.
 func startRun(args ...string) (stdout, stderr *gbytes.Buffer) {
 	GinkgoHelper()
+	if !slices.Contains(args, "--api-address") {
+		args = append(args, "--api-address", "off")
+	}
 	stdout, stderr = gbytes.NewBuffer(), gbytes.NewBuffer()
 	cmd := newRunCommand()
 	cmd.SetOut(io.MultiWriter(stdout, GinkgoWriter))
@@ -68,15 +73,23 @@ var _ = Describe("kuma-mirror run", func() {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		Expect(err).NotTo(HaveOccurred())
 		defer func() { _ = l.Close() }()
-		r := runAlone(ctx, newRunCommand(), "", "-f", dir, "--xds-address", l.Addr().String())
+		r := runAlone(ctx, newRunCommand(), "", "-f", dir, "--xds-address", l.Addr().String(), "--api-address", "off")
 		Expect(r.code).To(Equal(exitFailed))
 		Expect(r.stderr).To(And(ContainSubstring(fmt.Sprintf("port %d is taken", l.Addr().(*net.TCPAddr).Port)), ContainSubstring("--xds-address")))
+	})
+
+	It("names all files of its protection that cannot be used", func(ctx SpecContext) {
+		bad := filepath.Join(dir, "mesh.yaml")
+		r := runAlone(ctx, newRunCommand(), "", "-f", dir, "--api-address", "127.0.0.1:0", "--token-file", bad, "--xds-token-file", "/does/not/exist")
+		Expect(r.code).To(Equal(exitFailed))
+		Expect(r.stdout).To(BeEmpty())
+		Expect(r.stderr).To(And(ContainSubstring(bad+": line 2: "), ContainSubstring("/does/not/exist: no such file")))
 	})
 
 	DescribeTable("refuses to serve other machines", func(ctx SpecContext, address string) {
 		r := runAlone(ctx, newRunCommand(), "", "-f", dir, "--xds-address", address)
 		Expect(r.code).To(Equal(exitUsage))
-		Expect(r.stderr).To(And(ContainSubstring("neither TLS nor authentication yet"), ContainSubstring("--insecure")))
+		Expect(r.stderr).To(And(ContainSubstring("--tls-cert-file"), ContainSubstring("--insecure")))
 	},
 		Entry("on all addresses", "0.0.0.0:5678"),
 		Entry("on all addresses, in IPv6", "[::]:5678"),
@@ -88,7 +101,7 @@ var _ = Describe("kuma-mirror run", func() {
 	It("serves other machines when told to, with a warning", func() {
 		port := envoytest.FreePorts(1)[0]
 		stdout, stderr := startRun("-f", dir, "--xds-address", fmt.Sprintf("0.0.0.0:%d", port), "--insecure")
-		Expect(stderr).To(gbytes.Say("WARN.*without TLS and authentication"))
+		Expect(stderr).To(gbytes.Say("WARN.*insecure: --xds-address .* without TLS .*without --xds-token-file"))
 		Expect(stdout).To(gbytes.Say(fmt.Sprintf("proxy --dataplane web --xds-address 127.0.0.1:%d\n", port)))
 	})
 
@@ -97,8 +110,11 @@ var _ = Describe("kuma-mirror run", func() {
 		Expect(r.code).To(Equal(exitUsage))
 		Expect(r.stderr).To(ContainSubstring(message))
 	},
-		Entry("no file", `"file" not set`),
+		Entry("no resources", "name files with -f DIR, a store for the API with --data-dir DIR, or both"),
 		Entry("an address without a port", "has to be host:port", "-f", "x", "--xds-address", "127.0.0.1"),
+		Entry("another address without a port", `--api-address "localhost" has to be host:port, such as 127.0.0.1:5681 or off`, "-f", "x", "--api-address", "localhost"),
+		Entry("half a certificate", "--tls-cert-file and --tls-key-file go together", "-f", "x", "--tls-cert-file", "c"),
+		Entry("an open API", "--api-address 0.0.0.0:1 can be reached from other machines and needs --tls-cert-file and --tls-key-file and --token-file", "-f", "x", "--api-address", "0.0.0.0:1"),
 		Entry("a level that is none", `--log-level "loud"`, "-f", "x", "--log-level", "loud"),
 		Entry("a format that is none", `--log-format "xml"`, "-f", "x", "--log-format", "xml"),
 	)

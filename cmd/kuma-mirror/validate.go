@@ -210,15 +210,20 @@ const (
 // painter returns a function that colours text where w is a terminal and the
 // user has not said otherwise (no-color.org).
 func painter(w io.Writer) func(colour, text string) string {
-	plain := func(_, text string) string { return text }
-	file, ok := w.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return plain
-	}
-	if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return plain
+	if os.Getenv("NO_COLOR") != "" || !isTerminal(w) {
+		return func(_, text string) string { return text }
 	}
 	return func(colour, text string) string { return "\x1b[" + colour + "m" + text + "\x1b[0m" }
+}
+
+// isTerminal reports whether w is a terminal that understands more than text.
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // oneOf is the error of a flag whose value is none of those allowed.

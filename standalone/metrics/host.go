@@ -35,6 +35,8 @@ type hostMetrics struct {
 	behind map[string]time.Time
 	// synced is when each Envoy that is not behind acknowledged last.
 	synced map[string]time.Time
+	// open counts the streams of each node id.
+	open map[string]int
 }
 
 // proxies is what hostMetrics have to know of the host.
@@ -71,7 +73,7 @@ func newHostMetrics(h proxies) *hostMetrics {
 		failing:    desc("dataplanes_failing", "Data planes whose configuration cannot be generated or served: they keep what they had."),
 		envoys: desc("proxies", "Envoys by how they stand: in_sync, syncing, refusing (the last answer was a NACK), "+
 			"not_connected, and unknown for those connected without a Dataplane.", "state"),
-		known: map[api.Key]bool{}, behind: map[string]time.Time{}, synced: map[string]time.Time{},
+		known: map[api.Key]bool{}, behind: map[string]time.Time{}, synced: map[string]time.Time{}, open: map[string]int{},
 	}
 	for _, t := range []string{"cluster", "endpoint", "listener", "route"} {
 		m.pushes.WithLabelValues(t, resultAccepted)
@@ -100,13 +102,14 @@ func (m *hostMetrics) Updated([]*api.Resource) {
 func (m *hostMetrics) Generated(g host.Generated) {
 	m.generations.WithLabelValues(resultOf(g.Err)).Inc()
 	key := g.Dataplane.Key()
+	asked := time.Now()
 	node, envoy := mesh.NodeID(key), m.host.Proxy(key)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.known[key] = g.Err != nil
 	switch {
 	case g.Err != nil || !envoy.Connected:
-	case !envoy.InSync:
+	case !envoy.InSync && !m.synced[node].After(asked):
 		if _, is := m.behind[node]; !is {
 			m.behind[node] = m.began
 		}
@@ -142,7 +145,15 @@ func (m *hostMetrics) Event(e ads.Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
-	case e.Kind == ads.Disconnected || e.Kind == ads.Refused:
+	case e.Kind == ads.Connected:
+		m.open[e.Node]++
+	case e.Kind == ads.Disconnected:
+		// A broken stream may end after the next has begun.
+		if m.open[e.Node]--; m.open[e.Node] <= 0 {
+			delete(m.open, e.Node)
+			m.forget(e.Node)
+		}
+	case e.Kind == ads.Refused:
 		// What it lacks it will not get by this change.
 		m.forget(e.Node)
 	case e.Kind == ads.Acknowledged && e.InSync:

@@ -19,10 +19,18 @@ import (
 type fakeHost struct {
 	envoy  ads.ProxyStatus
 	others []ads.ProxyStatus
+	// then happens right after the Envoy was asked for.
+	then func()
 }
 
-func (f *fakeHost) Proxy(api.Key) ads.ProxyStatus { return f.envoy }
-func (f *fakeHost) Proxies() []ads.ProxyStatus    { return append(f.others, f.envoy) }
+func (f *fakeHost) Proxy(api.Key) ads.ProxyStatus {
+	was := f.envoy
+	if f.then != nil {
+		f.then()
+	}
+	return was
+}
+func (f *fakeHost) Proxies() []ads.ProxyStatus { return append(f.others, f.envoy) }
 
 var _ = Describe("the metrics of what Envoys are served", func() {
 	web := &api.Resource{Kind: api.KindDataplane, Meta: api.Meta{Mesh: "default", Name: "web"}, Spec: &api.Dataplane{}}
@@ -93,6 +101,35 @@ var _ = Describe("the metrics of what Envoys are served", func() {
 		Expect(seconds).To(BeNumerically("~", 0.002, 1e-9))
 	})
 
+	It("count an Envoy that acknowledges while it is looked at, once", func() {
+		h.envoy.InSync = false
+		m.Updated(nil)
+		h.then = func() {
+			h.then = nil
+			h.envoy.InSync = true
+			m.Event(ads.Event{Kind: ads.Acknowledged, Node: "default.web", InSync: true, Time: time.Now()})
+		}
+		m.Generated(host.Generated{Dataplane: web})
+		count, _ := pushed()
+		Expect(count).To(BeEquivalentTo(1))
+		event(ads.Acknowledged, time.Hour)
+		count, _ = pushed()
+		Expect(count).To(BeEquivalentTo(1), "nothing was owed any more")
+	})
+
+	It("go on with a stream that begins before the broken one has ended", func() {
+		event(ads.Connected, 0)
+		event(ads.Connected, 0)
+		h.envoy.InSync = false
+		change()
+		event(ads.Disconnected, time.Millisecond)
+		h.envoy.InSync = true
+		event(ads.Acknowledged, 20*time.Millisecond)
+		count, seconds := pushed()
+		Expect(count).To(BeEquivalentTo(1))
+		Expect(seconds).To(BeNumerically("~", 0.02, 1e-9))
+	})
+
 	It("time nothing where nothing is pushed, or nobody is there", func() {
 		change() // the configuration is what it was
 		event(ads.Acknowledged, time.Hour)
@@ -110,9 +147,9 @@ var _ = Describe("the metrics of what Envoys are served", func() {
 		for _, kind := range []ads.EventKind{ads.Refused, ads.Disconnected} {
 			h.envoy.InSync = false
 			change()
-			event(kind, time.Second)
+			event(kind, 0)
 			h.envoy.InSync = true
-			event(ads.Acknowledged, time.Hour)
+			event(ads.Acknowledged, 0)
 		}
 		count, _ := pushed()
 		Expect(count).To(BeZero())

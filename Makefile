@@ -45,7 +45,7 @@ test: ## every test, on every pinned Envoy
 	@ENVOY_VERSIONS='$(ENVOY_VERSIONS)' build/test.sh
 
 .PHONY: lint
-lint: ## formatting, vet, staticcheck, buf, go.mod
+lint: ## formatting, vet, staticcheck, buf, go.mod, promtool
 	@build/lint.sh
 
 .PHONY: generate
@@ -89,7 +89,7 @@ test-kuma: ## the tests of the adapter in kuma/, which need Kuma's Go module
 		echo "The tests of kuma/ were not run: Kuma's Go module cannot be downloaded. They need a proxy that has github.com/kumahq (GOPROXY), or the module in the cache." >&2; \
 		exit 1; \
 	}
-	cd kuma && go test -count=1 ./...
+	cd kuma && go test -mod=mod -count=1 ./...
 
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME (30s)

@@ -32,6 +32,7 @@ check staticcheck go tool -modfile=tools.mod staticcheck ./...
 check 'buf lint' go tool -modfile=tools.mod buf lint
 check 'go mod tidy' go mod tidy -diff
 check 'go.mod without Kuma' without_kuma
+check promtool build/check-alerts.sh
 
 if [ ${#failed[@]} -gt 0 ]; then
 	printf 'lint failed: %s\n' "$(IFS=,; echo "${failed[*]}")"

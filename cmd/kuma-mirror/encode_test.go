@@ -49,6 +49,7 @@ conf:
     - weight: 0
       destination:
         kuma.io/service: shadow
+        mirror.kuma-mirror.io/carrier-fields: "1"
         mirror.kuma-mirror.io/carrier-primary: destination
         mirror.kuma-mirror.io/carrier-version: "1"
         mirror.kuma-mirror.io/percentage: "90"

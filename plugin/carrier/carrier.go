@@ -23,7 +23,10 @@ const Prefix = "mirror.kuma-mirror.io/"
 // their names, so that none is ever called the same.
 const (
 	versionTag = Prefix + "carrier-version"
-	// listTag marks a mirror that stands in `mirrors`.
+	// fieldsTag counts the tags that say something of the mirror, where there
+	// are any: of one that got lost nothing else would tell.
+	fieldsTag = Prefix + "carrier-fields"
+	// listTag marks a mirror that stands in `mirrors`, and has their number.
 	listTag = Prefix + "carrier-list"
 	// primaryTag marks an entry whose primary is written as `destination`.
 	primaryTag = Prefix + "carrier-primary"

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -64,7 +65,11 @@ type carried struct {
 }
 
 // form is how mirror and primary of an entry were written.
-type form struct{ list, destination bool }
+type form struct {
+	// list is how many mirrors stand in `mirrors`; 0 where it is `mirror`.
+	list        int
+	destination bool
+}
 
 func (r *reading) add(at api.Path, format string, args ...any) {
 	r.problems = append(r.problems, Problem{At: at, Message: fmt.Sprintf(format, args...)})
@@ -95,9 +100,11 @@ func read(at api.Path, e api.Entry) *reading {
 	split := at.Field("split")
 	switch {
 	case slices.ContainsFunc(r.carried, func(c carried) bool { return c.form != r.carried[0].form }):
-		r.add(split, "has carriers that do not belong together: either all or none have %s, and so with %s", listTag, primaryTag)
-	case len(r.carried) > 1 && !r.carried[0].form.list:
+		r.add(split, "has carriers that do not belong together: %s and %s have to be the same in all", listTag, primaryTag)
+	case len(r.carried) > 1 && r.carried[0].form.list == 0:
 		r.add(split, "has %d carriers: without %s there is one mirror only", len(r.carried), listTag)
+	case len(r.problems) == 0 && r.carried[0].form.list > 0 && r.carried[0].form.list != len(r.carried):
+		r.add(split, "has %d of the %d carriers that %s says: encode the policy again", len(r.carried), r.carried[0].form.list, listTag)
 	}
 	return r
 }
@@ -130,23 +137,34 @@ func (r *reading) carrier(index int, tags map[string]string) {
 	}
 	c := carried{mirror: &api.TrafficRoute_Mirror{Destination: withoutCarrier(tags)}, index: index}
 	var paths []string
+	fields := 0
 	for _, name := range carrierTags(tags) {
 		value := tags[name]
 		wildcard, isWildcard := strings.CutPrefix(name, anyPrefix)
 		switch {
-		case name == versionTag:
+		case name == versionTag, name == fieldsTag:
 		case name == listTag:
-			c.form.list = r.constant(at, name, value, yes)
+			c.form.list = r.number(at, name, value)
 		case name == primaryTag:
 			c.form.destination = r.constant(at, name, value, asDestination)
 		case isWildcard:
+			fields++
 			// A tag that has a value by now got it from an outbound.
 			if _, ok := c.mirror.Destination[wildcard]; r.constant(at, name, value, yes) && !ok {
 				c.mirror.Destination[wildcard] = api.MatchAll
 			}
 		default:
+			fields++
 			paths = append(paths, strings.TrimPrefix(name, Prefix))
 		}
+	}
+	switch said, ok := tags[fieldsTag]; {
+	case !ok && fields > 0:
+		r.add(at.Key(fieldsTag), "is missing; it has to be %q, the number of tags that say something of the mirror", strconv.Itoa(fields))
+		c.broken = true
+	case ok && said != strconv.Itoa(fields):
+		r.add(at.Key(fieldsTag), "is %q, and there are %d tags that say something of the mirror: encode the policy again, or write the number of those that should be there", said, fields)
+		c.broken = true
 	}
 	slices.SortFunc(paths, comparePaths)
 	for _, path := range paths {
@@ -160,6 +178,16 @@ func (r *reading) carrier(index int, tags map[string]string) {
 	r.carried = append(r.carried, c)
 }
 
+// number reads a tag that counts something; 0 where it does not.
+func (r *reading) number(at api.Path, name, value string) int {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 || strconv.Itoa(n) != value {
+		r.add(at.Key(name), "is %q; has to be the number of mirrors in the list", value)
+		return 0
+	}
+	return n
+}
+
 // constant reports whether a tag has the only value that it can have.
 func (r *reading) constant(at api.Path, name, value, want string) bool {
 	if value != want {
@@ -170,7 +198,7 @@ func (r *reading) constant(at api.Path, name, value, want string) bool {
 
 // isList reports whether the mirrors stand in a list.
 func (r *reading) isList() bool {
-	return len(r.carried) > 1 || slices.ContainsFunc(r.carried, func(c carried) bool { return c.form.list })
+	return len(r.carried) > 1 || slices.ContainsFunc(r.carried, func(c carried) bool { return c.form.list > 0 })
 }
 
 // place puts the mirrors into an entry.

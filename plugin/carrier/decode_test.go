@@ -11,9 +11,13 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/plugin/carrier"
 )
 
-// carrying is an entry with a primary and one carrier with these tags and the
-// version.
+// carrying is an entry with a primary and one carrier with these tags, the
+// version and, unless it is among them, the number of those about the mirror.
 func carrying(tags string) string {
+	fields := strings.Count(tags, "~") - strings.Count(tags, "~carrier-list") - strings.Count(tags, "~carrier-primary")
+	if fields > 0 && !strings.Contains(tags, "~carrier-fields") {
+		tags += fmt.Sprintf(`, ~carrier-fields: "%d"`, fields)
+	}
 	return `split: [
 		{weight: 100, destination: {kuma.io/service: backend}},
 		{weight: 0, destination: {kuma.io/service: shadow}},
@@ -122,15 +126,25 @@ var _ = Describe("Decode", func() {
 			at+`requestHeaders.add.0.value"]: has "%X%", which Envoy takes for a command that it does not know: write %% for a percent sign; commands are as in %REQ(x-user)%, %START_TIME% or %DOWNSTREAM_REMOTE_ADDRESS%`),
 		Entry("a word about the carrier with a wrong value", `~carrier-list: "yes", ~carrier-primary: split, ~carrier-any/version: "*"`,
 			at+`carrier-any/version"]: is "*"; has to be "true"`,
-			at+`carrier-list"]: is "yes"; has to be "true"`,
+			at+`carrier-list"]: is "yes"; has to be the number of mirrors in the list`,
 			at+`carrier-primary"]: is "split"; has to be "destination"`),
+		Entry("lost a field", `~percentage: "1", ~carrier-fields: "2"`,
+			at+`carrier-fields"]: is "2", and there are 1 tags that say something of the mirror: encode the policy again, or write the number of those that should be there`),
+		Entry("lost all fields", `~carrier-fields: "1"`,
+			at+`carrier-fields"]: is "1", and there are 0 tags that say something of the mirror: encode the policy again, or write the number of those that should be there`),
+		Entry("got a field", `~percentage: "1", ~name: x, ~carrier-fields: "1"`,
+			at+`carrier-fields"]: is "1", and there are 2 tags that say something of the mirror: encode the policy again, or write the number of those that should be there`),
+		Entry("a number of fields that is none", `~percentage: "1", ~carrier-fields: one`,
+			at+`carrier-fields"]: is "one", and there are 1 tags that say something of the mirror: encode the policy again, or write the number of those that should be there`),
+		Entry("a list of none", `~carrier-list: "0"`,
+			at+`carrier-list"]: is "0"; has to be the number of mirrors in the list`),
 	)
 
 	const (
 		primary = `{weight: 100, destination: {kuma.io/service: backend}}`
 		opener  = `{weight: 0, destination: {kuma.io/service: shadow}}`
 		single  = `{weight: 0, destination: {kuma.io/service: shadow, mirror.kuma-mirror.io/carrier-version: "1"}}`
-		listed  = `{weight: 0, destination: {kuma.io/service: shadow, mirror.kuma-mirror.io/carrier-version: "1", mirror.kuma-mirror.io/carrier-list: "true"}}`
+		listed  = `{weight: 0, destination: {kuma.io/service: shadow, mirror.kuma-mirror.io/carrier-version: "1", mirror.kuma-mirror.io/carrier-list: "2"}}`
 		partner = ` has no partner: before the carrier of a mirror stands an entry with weight 0 and with the same tags but those that start with mirror.kuma-mirror.io/`
 	)
 
@@ -163,10 +177,15 @@ var _ = Describe("Decode", func() {
 			`conf.split[4].destination: has the same destination and name as conf.mirrors[0]; give one of them another name`),
 		Entry("carriers of two policies", `split: [`+primary+`, `+opener+`, `+listed+`,
 			{weight: 0, destination: {kuma.io/service: b}}, {weight: 0, destination: {kuma.io/service: b, mirror.kuma-mirror.io/carrier-version: "1"}}]`,
-			`conf.split: has carriers that do not belong together: either all or none have mirror.kuma-mirror.io/carrier-list, and so with mirror.kuma-mirror.io/carrier-primary`),
+			`conf.split: has carriers that do not belong together: mirror.kuma-mirror.io/carrier-list and mirror.kuma-mirror.io/carrier-primary have to be the same in all`),
 		Entry("one of its carriers damaged", `split: [`+primary+`, `+opener+`, `+listed+`,
-			{weight: 0, destination: {kuma.io/service: b}}, {weight: 0, destination: {kuma.io/service: b, mirror.kuma-mirror.io/carrier-version: "1", mirror.kuma-mirror.io/carrier-list: "true", mirror.kuma-mirror.io/name: ":"}}]`,
+			{weight: 0, destination: {kuma.io/service: b}}, {weight: 0, destination: {kuma.io/service: b, mirror.kuma-mirror.io/carrier-version: "1", mirror.kuma-mirror.io/carrier-list: "2", mirror.kuma-mirror.io/carrier-fields: "1", mirror.kuma-mirror.io/name: ":"}}]`,
 			`conf.split[4].destination["mirror.kuma-mirror.io/name"]: ends in ":", in the middle of a character: a colon is followed by two hex digits`),
+		Entry("one of its mirrors lost", `split: [`+primary+`, `+opener+`, `+listed+`]`,
+			`conf.split: has 1 of the 2 carriers that mirror.kuma-mirror.io/carrier-list says: encode the policy again`),
+		Entry("a carrier without the number of its fields",
+			`split: [`+primary+`, `+opener+`, {weight: 0, destination: {kuma.io/service: shadow, mirror.kuma-mirror.io/carrier-version: "1", mirror.kuma-mirror.io/percentage: "90"}}]`,
+			`conf.split[2].destination["mirror.kuma-mirror.io/carrier-fields"]: is missing; it has to be "1", the number of tags that say something of the mirror`),
 		Entry("a carrier as its only destination",
 			`destination: {kuma.io/service: shadow, mirror.kuma-mirror.io/carrier-version: "1"}`,
 			`conf.destination["mirror.kuma-mirror.io/carrier-version"]: belongs to the carrier of a mirror, which is a split entry of weight 0`),
@@ -183,7 +202,7 @@ var _ = Describe("Decode", func() {
 	It("mirrors nothing where there are too many", func() {
 		var split strings.Builder
 		for i := range 17 {
-			fmt.Fprintf(&split, `, %s, {weight: 0, destination: {kuma.io/service: shadow, mirror.kuma-mirror.io/carrier-version: "1", mirror.kuma-mirror.io/carrier-list: "true", mirror.kuma-mirror.io/name: m%d}}`, opener, i)
+			fmt.Fprintf(&split, `, %s, {weight: 0, destination: {kuma.io/service: shadow, mirror.kuma-mirror.io/carrier-version: "1", mirror.kuma-mirror.io/carrier-list: "17", mirror.kuma-mirror.io/carrier-fields: "1", mirror.kuma-mirror.io/name: m%d}}`, opener, i)
 		}
 		damaged(`split: [`+primary+split.String()+`]`, `conf.split: has 17 entries; at most 16 are allowed`)
 	})

@@ -2,6 +2,7 @@ package carrier
 
 import (
 	"maps"
+	"strconv"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -71,7 +72,7 @@ func encodeEntry(e api.Entry) {
 		*in.destination = nil
 	}
 	if len(*in.mirrors) > 0 {
-		about[listTag] = yes
+		about[listTag] = strconv.Itoa(len(*in.mirrors))
 	}
 	for _, m := range api.MirrorsOf("", e) {
 		opener, carrier := encodeMirror(m)
@@ -99,5 +100,8 @@ func encodeMirror(m *api.TrafficRoute_Mirror) (opener, carrier map[string]string
 		opener[name], carrier[name] = value, value
 	}
 	flatten(m.ProtoReflect(), "", carrier)
+	if n := len(carrier) - len(opener); n > 0 {
+		carrier[fieldsTag] = strconv.Itoa(n)
+	}
 	return opener, carrier
 }

@@ -68,6 +68,7 @@ var _ = Describe("Encode", func() {
 						kuma.io/service: backend,
 						version: v2,
 						mirror.kuma-mirror.io/carrier-version: "1",
+						mirror.kuma-mirror.io/carrier-fields: "11",
 						mirror.kuma-mirror.io/percentage: "12.3456",
 						mirror.kuma-mirror.io/name: shadow_cluster,
 						mirror.kuma-mirror.io/limits.maxConcurrentRequests: "64",
@@ -89,7 +90,8 @@ var _ = Describe("Encode", func() {
 				{weight: 0, destination: {
 					kuma.io/service: b,
 					mirror.kuma-mirror.io/carrier-version: "1",
-					mirror.kuma-mirror.io/carrier-list: "true",
+					mirror.kuma-mirror.io/carrier-fields: "3",
+					mirror.kuma-mirror.io/carrier-list: "2",
 					mirror.kuma-mirror.io/percentage: "0",
 					mirror.kuma-mirror.io/limits: empty,
 					mirror.kuma-mirror.io/requestHeaders: empty}},
@@ -97,7 +99,8 @@ var _ = Describe("Encode", func() {
 				{weight: 0, destination: {
 					kuma.io/service: a,
 					mirror.kuma-mirror.io/carrier-version: "1",
-					mirror.kuma-mirror.io/carrier-list: "true",
+					mirror.kuma-mirror.io/carrier-fields: "1",
+					mirror.kuma-mirror.io/carrier-list: "2",
 					mirror.kuma-mirror.io/host.suffix: "true"}}]}`),
 		Entry("wildcards without an asterisk, but for that of the service",
 			`{destination: {kuma.io/service: backend}, mirror: {destination: {kuma.io/service: "*", kuma.io/zone: "*", version: v2}}}`,
@@ -108,6 +111,7 @@ var _ = Describe("Encode", func() {
 					kuma.io/service: "*",
 					version: v2,
 					mirror.kuma-mirror.io/carrier-version: "1",
+					mirror.kuma-mirror.io/carrier-fields: "1",
 					mirror.kuma-mirror.io/carrier-primary: destination,
 					mirror.kuma-mirror.io/carrier-any/kuma.io/zone: "true"}}]}`),
 	)

@@ -23,11 +23,11 @@ func FuzzDecode(f *testing.F) {
 	const one = "100\nkuma.io/service=backend\n\n0\nkuma.io/service=a\n\n0\nkuma.io/service=a\n~carrier-version=1"
 	for _, seed := range []string{
 		"", "~", "1\n~=~", one,
-		one + "\n~percentage=90\n~name=x\n~limits.maxDuration=15s\n~limits.maxRequestBodyBytes=0\n~limits.maxConcurrentRequests=1",
-		one + "\n~requestHeaders.add.0.name=a\n~requestHeaders.add.0.value=:25REQ:28a:29:25\n~requestHeaders.remove.0.name=b\n~host.suffix=true",
-		one + "\n~carrier-list=true\n~carrier-primary=destination\n~carrier-any/version=true\n~limits=empty\n~host.value=a:3a80",
+		one + "\n~carrier-fields=5\n~percentage=90\n~name=x\n~limits.maxDuration=15s\n~limits.maxRequestBodyBytes=0\n~limits.maxConcurrentRequests=1",
+		one + "\n~carrier-fields=4\n~requestHeaders.add.0.name=a\n~requestHeaders.add.0.value=:25REQ:28a:29:25\n~requestHeaders.remove.0.name=b\n~host.suffix=true",
+		one + "\n~carrier-fields=3\n~carrier-list=1\n~carrier-primary=destination\n~carrier-any/version=true\n~limits=empty\n~host.value=a:3a80",
 		one + "\nhttp\n" + one,
-		one + "\n~carrier-list=true\n\n0\nkuma.io/service=b\n\n0\nkuma.io/service=b\n~carrier-version=1\n~carrier-list=true",
+		one + "\n~carrier-list=2\n\n0\nkuma.io/service=b\n\n0\nkuma.io/service=b\n~carrier-version=1\n~carrier-list=2",
 	} {
 		f.Add(seed)
 	}

@@ -55,10 +55,10 @@ Exit codes:
 				return &failure{code: exitFailed, err: fmt.Errorf("nothing is applied: %w", err)}
 			}
 			if dryRun.on {
-				p, err := c.Plan(cmd.Context(), resources, nil)
+				p, err := c.PlanApply(cmd.Context(), resources)
 				return finish(err, func() error { return dryRun.write(cmd.OutOrStdout(), flags.output, p) })
 			}
-			results, err := c.Apply(cmd.Context(), resources, nil)
+			results, err := c.Apply(cmd.Context(), resources)
 			return finish(err, func() error { return writeResults(cmd.OutOrStdout(), flags.output, results) })
 		},
 	}

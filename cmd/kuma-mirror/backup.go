@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
+	"github.com/kuma-mirror/kuma-mirror/standalone/store"
 )
 
 func newBackupCommand() *cobra.Command {
@@ -40,9 +41,9 @@ Exit codes:
 			}
 			p := newProgress(cmd.ErrOrStderr(), "saved")
 			if args[0] == api.Stdin {
-				_, err := c.Backup(cmd.Context(), cmd.OutOrStdout(), p.show)
+				size, err := c.Backup(cmd.Context(), cmd.OutOrStdout(), p.show)
 				p.clear()
-				return finish(err, func() error { return nil })
+				return finish(err, func() error { return warnOfSize(cmd.ErrOrStderr(), size) })
 			}
 			var size int64
 			err = writeFile(args[0], force, func(w io.Writer) error {
@@ -51,14 +52,26 @@ Exit codes:
 			})
 			p.clear()
 			return finish(err, func() error {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "Saved %s to %s\n", byteCount(size), args[0])
-				return err
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "Saved %s to %s\n", byteCount(size), args[0]); err != nil {
+					return err
+				}
+				return warnOfSize(cmd.ErrOrStderr(), size)
 			})
 		},
 	}
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&force, "force", false, "replace a file that is there already")
 	return cmd
+}
+
+// warnOfSize warns of a backup that cannot be restored over the API.
+func warnOfSize(w io.Writer, size int64) error {
+	if size <= store.MaxBackupBytes {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "Warning: 'kuma-mirror restore' takes at most %s. This backup can only take the place of store.db, while no host runs.\n",
+		byteCount(store.MaxBackupBytes))
+	return err
 }
 
 // oneFile is for commands with one file as their only argument.
@@ -96,14 +109,11 @@ func writeFile(path string, force bool, write func(io.Writer) error) error {
 	if force {
 		return os.Rename(file.Name(), path)
 	}
-	// Unlike a rename a link fails where somebody made the file meanwhile.
-	switch err := os.Link(file.Name(), path); {
-	case errors.Is(err, fs.ErrExist):
+	// Somebody may have made the file meanwhile.
+	if err = store.Publish(file.Name(), path); errors.Is(err, fs.ErrExist) {
 		return exists
-	case err != nil: // not every file system has links
-		return os.Rename(file.Name(), path)
 	}
-	return nil
+	return err
 }
 
 // progress tells on a terminal, in one line, how far a long transfer is.

@@ -5,9 +5,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"github.com/kuma-mirror/kuma-mirror/standalone/store"
 )
 
 var _ = Describe("kuma-mirror backup and restore", func() {
@@ -67,6 +70,17 @@ var _ = Describe("kuma-mirror backup and restore", func() {
 		Expect(other.exported(ctx)).To(Equal(h.exported(ctx)))
 	})
 
+	It("do not lose what files hide", func(ctx SpecContext) {
+		fromFile := startAPI("")
+		fromFile.applied(ctx, toV2)
+		Expect(backup(ctx, file).code).To(Equal(exitOK))
+		hidden := startAPIOn(fromFile.store, toV2)
+		Expect(hidden.run(ctx, newExportCommand(), "", "--source", "api").stdout).To(BeEmpty(), "the file is in its place")
+		r := hidden.run(ctx, newRestoreCommand(), "", file)
+		Expect(r.code).To(Equal(exitFailed))
+		Expect(r.stderr).To(ContainSubstring("holds 1 TrafficRoute, which would be lost"))
+	})
+
 	It("do not ask for more than files hold", func(ctx SpecContext) {
 		fromFile := startAPI(toV2)
 		Expect(backup(ctx, file).code).To(Equal(exitOK))
@@ -118,3 +132,22 @@ var _ = DescribeTable("sizes are for people", func(n int64, want string) {
 	Entry(nil, int64(65536), "64.0 KiB"),
 	Entry(nil, int64(3<<20+200<<10), "3.2 MiB"),
 )
+
+var _ = Describe("a backup that is too long to be restored over the API", func() {
+	It("says so when it is saved", func() {
+		var out strings.Builder
+		Expect(warnOfSize(&out, store.MaxBackupBytes)).To(Succeed())
+		Expect(out.String()).To(BeEmpty())
+		Expect(warnOfSize(&out, store.MaxBackupBytes+1)).To(Succeed())
+		Expect(out.String()).To(HavePrefix("Warning: 'kuma-mirror restore' takes at most 256.0 MiB."))
+	})
+
+	It("is not sent", func(ctx SpecContext) {
+		file := filepath.Join(GinkgoT().TempDir(), "a.backup")
+		Expect(os.WriteFile(file, nil, 0o600)).To(Succeed())
+		Expect(os.Truncate(file, store.MaxBackupBytes+1)).To(Succeed()) // of holes
+		r := runAlone(ctx, newRestoreCommand(), "", file, "--address", "http://127.0.0.1:1")
+		Expect(r.code).To(Equal(exitFailed))
+		Expect(r.stderr).To(ContainSubstring("a host takes at most 256.0 MiB; put it in the place of the host's store.db"))
+	})
+})

@@ -24,18 +24,28 @@ import (
 )
 
 // apiHost is the API of a host, on a store of its own.
-type apiHost struct{ address string }
+type apiHost struct {
+	address string
+	store   *store.Store
+}
 
 // startAPI serves until the spec ends. documents are those of its one file; ""
 // stands for no file.
 func startAPI(documents string) *apiHost {
 	GinkgoHelper()
-	log := slog.New(slog.NewTextHandler(GinkgoWriter, nil))
-	s, err := store.Open(GinkgoT().TempDir(), store.Options{Log: log})
+	s, err := store.Open(GinkgoT().TempDir(), store.Options{Log: slog.New(slog.NewTextHandler(GinkgoWriter, nil))})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(s.Close)
+	return startAPIOn(s, documents)
+}
+
+// startAPIOn is startAPI on a store that is there, with what it has by now.
+func startAPIOn(s *store.Store, documents string) *apiHost {
+	GinkgoHelper()
+	log := slog.New(slog.NewTextHandler(GinkgoWriter, nil))
 	o := catalog.Options{Store: s, Log: log}
 	if documents != "" {
+		var err error
 		o.Files, err = files.Open([]string{fileOf(documents)}, files.Options{Check: catalog.Validate, Log: log})
 		Expect(err).NotTo(HaveOccurred())
 		DeferCleanup(o.Files.Close)
@@ -51,7 +61,7 @@ func startAPI(documents string) *apiHost {
 	})
 	server := httptest.NewServer(rest.New(rest.Options{Catalog: c, Store: s, Version: "v0", Log: log}))
 	DeferCleanup(server.Close)
-	return &apiHost{address: server.URL}
+	return &apiHost{address: server.URL, store: s}
 }
 
 // fileOf writes a file for the spec.
@@ -137,11 +147,11 @@ var _ = Describe("commands that ask a host", func() {
 		}))
 		DeferCleanup(server.Close)
 		GinkgoT().Setenv(envAddress, server.URL)
-		GinkgoT().Setenv(envTokenFile, fileOf("s3cret\n"))
+		GinkgoT().Setenv(envTokenFile, fileOf("s3cret-0123456789\n"))
 		Expect(runAlone(ctx, newGetCommand(), "", "meshes").code).To(Equal(exitOK))
-		Expect(got).To(Equal("Bearer s3cret"))
-		Expect(runAlone(ctx, newGetCommand(), "", "meshes", "--token-file", fileOf("other")).code).To(Equal(exitOK))
-		Expect(got).To(Equal("Bearer other"), "a flag comes first")
+		Expect(got).To(Equal("Bearer s3cret-0123456789"))
+		Expect(runAlone(ctx, newGetCommand(), "", "meshes", "--token-file", fileOf("other-0123456789")).code).To(Equal(exitOK))
+		Expect(got).To(Equal("Bearer other-0123456789"), "a flag comes first")
 
 		GinkgoT().Setenv(envCACertFile, "/does/not/exist")
 		r := runAlone(ctx, newGetCommand(), "", "meshes")
@@ -171,6 +181,8 @@ var _ = Describe("commands that ask a host", func() {
 		Entry("delete of what is no kind", newDeleteCommand, "is no kind of resource", "pod", "web"),
 		Entry("export as a table", newExportCommand, `--output "table"`, "-o", "table"),
 		Entry("export from nowhere", newExportCommand, `--source "host"`, "--source", "host"),
+		Entry("export of two kinds", newExportCommand, "at most one kind", "dp", "tr"),
+		Entry("export of what is no kind", newExportCommand, "is no kind of resource", "pods"),
 		Entry("backup to nowhere", newBackupCommand, "needs one FILE"),
 		Entry("restore from two", newRestoreCommand, "needs one FILE", "a", "b"),
 	)

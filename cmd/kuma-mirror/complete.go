@@ -18,11 +18,7 @@ const completionTimeout = 2 * time.Second
 func (f *clientFlags) completeKindAndName(maxNames int) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) == 0 {
-			var kinds []string
-			for _, kind := range client.Kinds() {
-				kinds = append(kinds, client.Collection(kind))
-			}
-			return kinds, cobra.ShellCompDirectiveNoFileComp
+			return collections(), cobra.ShellCompDirectiveNoFileComp
 		}
 		kind, err := parseKind(args[0])
 		if err != nil || maxNames > 0 && len(args) > maxNames {
@@ -30,6 +26,15 @@ func (f *clientFlags) completeKindAndName(maxNames int) cobra.CompletionFunc {
 		}
 		return f.names(cmd.Context(), kind, f.mesh), cobra.ShellCompDirectiveNoFileComp
 	}
+}
+
+// collections are what a user calls the kinds.
+func collections() []string {
+	var names []string
+	for _, kind := range client.Kinds() {
+		names = append(names, client.Collection(kind))
+	}
+	return names
 }
 
 // completeMeshes completes --mesh.

@@ -89,13 +89,13 @@ Exit codes:
 			if !dryRun.on {
 				results := []plan.Resource{}
 				if len(keys) > 0 {
-					results, err = c.Apply(ctx, nil, keys)
+					results, err = c.Delete(ctx, keys)
 				}
 				return finish(err, func() error { return writeResults(cmd.OutOrStdout(), flags.output, results) })
 			}
 			p := &plan.Plan{Resources: []plan.Resource{}, Dataplanes: []plan.Dataplane{}, Diffs: map[string]string{}, Warnings: []plan.Warning{}}
 			if len(keys) > 0 {
-				p, err = c.Plan(ctx, nil, keys)
+				p, err = c.PlanDelete(ctx, keys)
 			}
 			return finish(err, func() error { return dryRun.write(cmd.OutOrStdout(), flags.output, p) })
 		},

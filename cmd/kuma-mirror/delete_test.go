@@ -1,6 +1,11 @@
 package main
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 )
@@ -50,6 +55,35 @@ TrafficRoute "bank" in mesh "shop" deleted
 		r = remove(ctx, "", "tr", "backend", "--ignore-not-found")
 		Expect(r.code).To(Equal(exitOK), "all of it is gone already")
 		Expect(r.stdout).To(BeEmpty())
+	})
+
+	It("does not take another server's 404 for a resource that is gone", func(ctx SpecContext) {
+		before := h.exported(ctx)
+		for _, path := range []string{"/wrong/prefix", "/meshes"} {
+			r := runAlone(ctx, newDeleteCommand(), "", "tr", "backend", "--ignore-not-found", "--address", h.address+path)
+			Expect(r.code).To(Equal(exitFailed))
+			Expect(r.stderr).To(And(ContainSubstring("There is no such path"), ContainSubstring("--address")))
+		}
+		server := httptest.NewServer(http.NotFoundHandler())
+		DeferCleanup(server.Close)
+		r := runAlone(ctx, newDeleteCommand(), "", "tr", "backend", "--ignore-not-found", "--address", server.URL)
+		Expect(r.code).To(Equal(exitFailed))
+		Expect(r.stderr).To(ContainSubstring("see whether that is the address of a kuma-mirror host"))
+		Expect(h.exported(ctx)).To(Equal(before))
+	})
+
+	It("removes more than a URL could name", func(ctx SpecContext) {
+		var many, results strings.Builder
+		for i := range 500 {
+			fmt.Fprintf(&many, "type: Mesh\nname: a-mesh-with-quite-a-long-name-%03d\n---\n", i)
+			fmt.Fprintf(&results, "Mesh \"a-mesh-with-quite-a-long-name-%03d\" deleted\n", i)
+		}
+		before := h.exported(ctx)
+		h.applied(ctx, many.String())
+		r := remove(ctx, many.String(), "-f", "-")
+		Expect(r.code).To(Equal(exitOK), r.stderr)
+		Expect(r.stdout).To(Equal(results.String()))
+		Expect(h.exported(ctx)).To(Equal(before))
 	})
 
 	It("does not remove a mesh with data planes", func(ctx SpecContext) {

@@ -28,6 +28,38 @@ var _ = Describe("kuma-mirror export", func() {
 		Expect(third.exported(ctx)).To(Equal(out))
 	})
 
+	It("gives a kind, a mesh or both, so that what is too much for one apply goes in parts", func(ctx SpecContext) {
+		h := startAPI("")
+		h.applied(ctx, toV2+"---\n"+webAndBackend+"---\n"+shopMesh)
+		part := func(args ...string) string {
+			GinkgoHelper()
+			r := h.run(ctx, newExportCommand(), "", args...)
+			Expect(r.code).To(Equal(exitOK), r.stderr)
+			return r.stdout
+		}
+		Expect(part("meshes")).To(Equal("type: Mesh\nname: shop\n"))
+		Expect(part("-m", "shop")).To(HavePrefix("type: Mesh\nname: shop\n---\ntype: Dataplane\nmesh: shop\nname: till\n"))
+		Expect(part("-m", "default")).NotTo(Or(ContainSubstring("shop"), ContainSubstring("type: Mesh\n")), "nobody wrote that Mesh")
+		Expect(part("dp", "-m", "shop")).To(And(HavePrefix("type: Dataplane\nmesh: shop\nname: till\n"), Not(ContainSubstring("---"))))
+		Expect(part("es", "-m", "default")).To(BeEmpty())
+
+		other := startAPI("")
+		for _, args := range [][]string{{"meshes"}, {"dataplanes"}, {"external-services"}, {"traffic-routes"}} {
+			other.applied(ctx, part(args...))
+		}
+		Expect(other.exported(ctx)).To(Equal(h.exported(ctx)))
+		byMesh := startAPI("")
+		byMesh.applied(ctx, part("-m", "default"))
+		byMesh.applied(ctx, part("-m", "shop"))
+		Expect(byMesh.exported(ctx)).To(Equal(h.exported(ctx)))
+
+		for _, args := range [][]string{{"-m", "nope"}, {"dp", "-m", "nope"}} {
+			r := h.run(ctx, newExportCommand(), "", args...)
+			Expect(r.code).To(Equal(exitFailed))
+			Expect(r.stderr).To(Equal("Error: there is no Mesh \"nope\"\n"))
+		}
+	})
+
 	It("tells what comes from files from what was written over the API", func(ctx SpecContext) {
 		h := startAPI(webAndBackend)
 		h.applied(ctx, toV2)

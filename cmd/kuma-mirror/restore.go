@@ -1,17 +1,16 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/standalone/client"
+	"github.com/kuma-mirror/kuma-mirror/standalone/store"
 )
 
 func newRestoreCommand() *cobra.Command {
@@ -52,7 +51,6 @@ Exit codes:
 }
 
 func restore(cmd *cobra.Command, c *client.Client, path string, force bool) error {
-	ctx := cmd.Context()
 	var backup io.Reader = cmd.InOrStdin()
 	size := int64(-1)
 	if path != api.Stdin {
@@ -70,23 +68,23 @@ func restore(cmd *cobra.Command, c *client.Client, path string, force bool) erro
 		case info.Mode().IsRegular():
 			size = info.Size()
 		}
-		if size == 0 {
+		switch {
+		case size == 0:
 			return fmt.Errorf("%s is empty, and no backup", path)
+		case size > store.MaxBackupBytes:
+			return fmt.Errorf("%s has %s, and a host takes at most %s; put it in the place of the host's store.db while that does not run",
+				path, byteCount(size), byteCount(store.MaxBackupBytes))
 		}
 		backup = file
 	}
-	before, err := stored(ctx, c)
-	if err != nil {
-		return err
-	}
-	if len(before) > 0 && !force {
-		return fmt.Errorf("nothing is restored: the store of %s holds %s, which would be lost; "+
-			"save it with 'kuma-mirror backup', then add --force", c.Address(), countKinds(before))
-	}
 	p := newProgress(cmd.ErrOrStderr(), "sent")
-	err = c.Restore(ctx, backup, size, p.show)
+	done, err := c.Restore(cmd.Context(), backup, size, force, p.show)
 	p.clear()
 	if e := (*client.Error)(nil); errors.As(err, &e) {
+		if len(e.Stored) > 0 {
+			return fmt.Errorf("nothing is restored: the store of %s holds %s, which would be lost; "+
+				"save it with 'kuma-mirror backup', then add --force", c.Address(), e.Stored)
+		}
 		for i := range e.Violations {
 			e.Violations[i].Source = path
 		}
@@ -94,54 +92,10 @@ func restore(cmd *cobra.Command, c *client.Client, path string, force bool) erro
 	if err != nil {
 		return err
 	}
-	after, err := stored(ctx, c)
-	if err != nil {
-		return errors.Join(errors.New("restored, but what it gave cannot be shown"), err)
-	}
 	out := &printer{w: cmd.OutOrStdout()}
-	if len(before) > 0 {
-		out.printf("Replaced %s.\n", countKinds(before))
+	if len(done.Replaced) > 0 {
+		out.printf("Replaced %s.\n", done.Replaced)
 	}
-	out.printf("Restored %s.\n", countKinds(after))
+	out.printf("Restored %s.\n", done.Restored)
 	return out.err
-}
-
-// stored returns the resources that the host has from its store.
-func stored(ctx context.Context, c *client.Client) ([]*api.Resource, error) {
-	var all []*api.Resource
-	for _, kind := range client.Kinds() {
-		items, err := c.List(ctx, kind, "")
-		if err != nil {
-			return nil, err
-		}
-		for _, i := range items {
-			if isStored(i) {
-				all = append(all, i.Resource)
-			}
-		}
-	}
-	return all, nil
-}
-
-// countKinds gives "1 Mesh, 2 Dataplanes and 3 TrafficRoutes".
-func countKinds(resources []*api.Resource) string {
-	var parts []string
-	for _, kind := range client.Kinds() {
-		n := 0
-		for _, r := range resources {
-			if r.Kind == kind {
-				n++
-			}
-		}
-		switch {
-		case n > 1 && kind == api.KindMesh:
-			parts = append(parts, fmt.Sprintf("%d Meshes", n))
-		case n > 0:
-			parts = append(parts, count(n, string(kind)))
-		}
-	}
-	if len(parts) == 0 {
-		return "nothing"
-	}
-	return strings.Join(parts, ", ")
 }

@@ -83,8 +83,17 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h(w, r)
 		return
 	}
-	allowed := strings.Join(slices.Sorted(maps.Keys(m)), ", ")
+	names := append(slices.Collect(maps.Keys(m)), http.MethodOptions)
+	if _, ok := m[http.MethodGet]; ok {
+		names = append(names, http.MethodHead)
+	}
+	slices.Sort(names)
+	allowed := strings.Join(names, ", ")
 	w.Header().Set("Allow", allowed)
+	if method == http.MethodOptions {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	secure.Problem(w, http.StatusMethodNotAllowed, "Method not allowed", r.Method+" is not a method of this path; allowed: "+allowed)
 }
 

@@ -4,11 +4,15 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"github.com/kuma-mirror/kuma-mirror/standalone/rest"
 )
 
 var _ = Describe("the routes of the API's server", func() {
@@ -60,7 +64,35 @@ var _ = Describe("the routes of the API's server", func() {
 	It("name the methods of a path", func() {
 		w := ask("DELETE", "/log-level")
 		Expect(w.Code).To(Equal(405))
-		Expect(w.Header().Get("Allow")).To(Equal("GET, PUT"))
-		Expect(w.Body.String()).To(ContainSubstring("DELETE is not a method of this path; allowed: GET, PUT"))
+		Expect(w.Header().Get("Allow")).To(Equal("GET, HEAD, OPTIONS, PUT"))
+		Expect(w.Body.String()).To(ContainSubstring("DELETE is not a method of this path; allowed: GET, HEAD, OPTIONS, PUT"))
+		w = ask("OPTIONS", "/log-level")
+		Expect(w.Code).To(Equal(204))
+		Expect(w.Header().Get("Allow")).To(Equal("GET, HEAD, OPTIONS, PUT"))
+	})
+
+	It("are those of the OpenAPI document", func() {
+		doc, err := openapi3.NewLoader().LoadFromData(rest.OpenAPI())
+		Expect(err).NotTo(HaveOccurred())
+		routes.metrics = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+		operations := 0
+		for path, item := range doc.Paths.Map() {
+			var methods []string
+			for method, operation := range item.Operations() {
+				if slices.Contains(operation.Tags, "operations") {
+					methods = append(methods, method)
+				}
+			}
+			if len(methods) == 0 {
+				continue
+			}
+			operations += len(methods)
+			for _, method := range methods {
+				Expect(ask(method, path).Code).NotTo(BeElementOf(http.StatusTeapot, http.StatusMethodNotAllowed), "%s %s", method, path)
+			}
+			methods = append(methods, http.MethodHead, http.MethodOptions)
+			Expect(strings.Split(ask("OPTIONS", path).Header().Get("Allow"), ", ")).To(ConsistOf(methods), path)
+		}
+		Expect(operations).To(Equal(5))
 	})
 })

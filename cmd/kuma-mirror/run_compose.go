@@ -77,10 +77,6 @@ func newComposition(cmd *cobra.Command, o runOptions, log *slog.Logger, level *s
 	if err != nil {
 		return nil, listed(cmd.ErrOrStderr(), err)
 	}
-	served, err := resources.Candidate(nil, nil)
-	if err != nil {
-		return nil, listed(cmd.ErrOrStderr(), err)
-	}
 
 	if c.xds, err = listen("--xds-address", o.guard.XDSAddress); err != nil {
 		return nil, err
@@ -125,7 +121,7 @@ func newComposition(cmd *cobra.Command, o runOptions, log *slog.Logger, level *s
 			profiles: secure.IsLoopback(o.guard.APIAddress),
 		}.handler()))
 	}
-	greeting.write(cmd.OutOrStdout(), served)
+	greeting.write(cmd.OutOrStdout(), resources.InUse())
 	return c, nil
 }
 

@@ -26,7 +26,7 @@ func mirrorsOf(mirrors map[string][]status.Mirror) string {
 		w.Header().Set("Content-Type", "application/json")
 		if !ok {
 			w.WriteHeader(http.StatusNotFound)
-			_, _ = w.Write([]byte(`{"status": 404, "title": "Could not retrieve the mirrors", "detail": "Not found"}`))
+			_, _ = w.Write([]byte(`{"status": 404, "title": "Could not retrieve the mirrors", "detail": "Not found", "missing": "Mesh/nowhere"}`))
 			return
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"total": len(items), "items": items, "next": nil})

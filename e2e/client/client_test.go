@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -142,6 +144,31 @@ var _ = Describe("the client commands", func() {
 			Expect(primary.Requests()).NotTo(BeEmpty())
 		})
 	}
+
+	DescribeTable("turn mirrors off in a hurry by the line that the guide has", func(apply string) {
+		guide, err := os.ReadFile("../../docs/operate.md")
+		Expect(err).NotTo(HaveOccurred())
+		line := regexp.MustCompile(`(?m)^kuma-mirror get traffic-route backend .*$`).FindString(string(guide))
+		Expect(line).NotTo(BeEmpty())
+		policy := strings.Replace(world.Route("web", plain+"\nmirror: {destination: {kuma.io/service: backend, version: v2}, percentage: 30}"),
+			"name: web", "name: backend", 1)
+		h := startHost(GinkgoT().TempDir(), freeAddress(), freeAddress(), "http")
+		shell := func(line string) {
+			GinkgoHelper()
+			cmd := exec.Command("sh", "-c", line)
+			cmd.Stdin = strings.NewReader(policy)
+			cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "KUMA_MIRROR_ADDRESS="+h.address)
+			out, err := cmd.CombinedOutput()
+			Expect(err).NotTo(HaveOccurred(), string(out))
+		}
+		shell(apply)
+		Expect(h.done("", "get", "tr")).To(ContainSubstring(" 30 % to backend"))
+		shell(line)
+		Expect(h.done("", "get", "tr")).To(ContainSubstring(" 0 % to backend"))
+	},
+		Entry("applied as they are written", "kuma-mirror apply -f -"),
+		Entry("applied encoded, as kumactl does", "kuma-mirror encode -f - | kuma-mirror apply -f -"),
+	)
 
 	It("move a host's resources to another: by export, and by backup", func() {
 		w := world.New(GinkgoT())

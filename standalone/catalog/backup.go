@@ -3,7 +3,9 @@ package catalog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/standalone/store"
@@ -19,29 +21,68 @@ func (c *Catalog) Backup(w io.Writer) error {
 	return c.store.Backup(w)
 }
 
+// Counts are numbers of resources, by kind.
+type Counts map[api.Kind]int
+
+// String gives "1 Mesh, 2 Dataplanes", or "nothing".
+func (c Counts) String() string {
+	var parts []string
+	for _, kind := range []api.Kind{api.KindMesh, api.KindDataplane, api.KindExternalService, api.KindTrafficRoute} {
+		switch n := c[kind]; {
+		case n > 1 && kind == api.KindMesh:
+			parts = append(parts, fmt.Sprintf("%d Meshes", n))
+		case n > 1:
+			parts = append(parts, fmt.Sprintf("%d %ss", n, kind))
+		case n == 1:
+			parts = append(parts, fmt.Sprintf("1 %s", kind))
+		}
+	}
+	if len(parts) == 0 {
+		return "nothing"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Restored is what a Restore did. Its JSON is what POST /restore answers.
+type Restored struct {
+	// Replaced is what the store held, Restored what it holds now.
+	Replaced Counts `json:"replaced"`
+	Restored Counts `json:"restored"`
+}
+
 // Restore replaces everything in the store by what a backup holds, at once: it
 // is on disk, and in use, when Restore returns. Resources have the times of the
-// backup, and other ETags than ever before. A backup that is damaged, of a newer
-// version or not valid is an *InvalidError, and changes nothing. The other
+// backup, and other ETags than ever before. Where the store is not empty it is a
+// *NotEmptyError, unless force is set. A backup that is damaged, of a newer
+// version or not valid is an *InvalidError. Either changes nothing. The other
 // errors are *ReadOnlyError where there is no store, *UnavailableError, that of
 // reading r and that of ctx.
-func (c *Catalog) Restore(ctx context.Context, r io.Reader) error {
+func (c *Catalog) Restore(ctx context.Context, r io.Reader, force bool) (Restored, error) {
 	if c.store == nil {
-		return &ReadOnlyError{}
+		return Restored{}, &ReadOnlyError{}
+	}
+	if !force {
+		// Looked at again when it is written; this spares the reading.
+		c.mu.RLock()
+		stored := c.countStored()
+		c.mu.RUnlock()
+		if len(stored) > 0 {
+			return Restored{}, &NotEmptyError{Stored: stored}
+		}
 	}
 	from := &source{r: r}
 	records, err := c.store.ReadBackup(from)
 	switch {
 	case err == nil:
 	case from.failed != nil:
-		return from.failed
+		return Restored{}, from.failed
 	case errors.Is(err, store.ErrDamaged), errors.Is(err, store.ErrNewer):
-		return &InvalidError{Violations: api.Violations{{Source: backupSource, Message: err.Error()}}}
+		return Restored{}, &InvalidError{Violations: api.Violations{{Source: backupSource, Message: err.Error()}}}
 	default:
-		return &UnavailableError{Err: err}
+		return Restored{}, &UnavailableError{Err: err}
 	}
 	w := newWrite()
-	w.replace = true
+	w.replace, w.force = true, force
 	meshes := map[string]bool{}
 	var violations api.Violations
 	var all []*api.Resource
@@ -57,9 +98,12 @@ func (c *Catalog) Restore(ctx context.Context, r io.Reader) error {
 	}
 	violations = append(violations, validateAllIn(all, meshes)...)
 	if len(violations) > 0 {
-		return &InvalidError{Violations: violations.Sorted()}
+		return Restored{}, &InvalidError{Violations: violations.Sorted()}
 	}
-	return c.do(ctx, w)
+	if err := c.do(ctx, w); err != nil {
+		return Restored{}, err
+	}
+	return w.restored, nil
 }
 
 // backupSource is the Source of what is wrong with a backup.

@@ -31,7 +31,7 @@ func BenchmarkPut(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if _, err := c.Change(context.Background(), versions(b, dataplanes, 0), nil, false); err != nil {
+			if _, err := c.Change(context.Background(), versions(b, dataplanes, 0), nil); err != nil {
 				b.Fatal(err)
 			}
 			// Each is put in another version than the last time.

@@ -184,7 +184,7 @@ func (c *Catalog) Run(ctx context.Context, update func([]*api.Resource)) error {
 	}
 	for {
 		start := time.Now()
-		update(c.inUse())
+		update(c.InUse())
 		rest := time.After(min(time.Since(start), breather))
 		select {
 		case <-ctx.Done():
@@ -204,8 +204,8 @@ func (c *Catalog) Run(ctx context.Context, update func([]*api.Resource)) error {
 	}
 }
 
-// inUse returns what Run hands over.
-func (c *Catalog) inUse() []*api.Resource {
+// InUse returns what Run hands over.
+func (c *Catalog) InUse() []*api.Resource {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.servedResources()

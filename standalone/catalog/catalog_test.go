@@ -117,12 +117,17 @@ var _ = Describe("a catalog", func() {
 			c, err := catalog.New(catalog.Options{})
 			Expect(err).NotTo(HaveOccurred())
 			_, _, put := c.Put(ctx, parse(service("default", "a", "one"))[0], catalog.If{})
-			_, change := c.Change(ctx, nil, nil, true)
-			for _, err := range []error{put, change, c.Delete(ctx, serviceKey("a"), catalog.If{}), c.Backup(io.Discard), c.Restore(ctx, strings.NewReader(""))} {
+			_, change := c.Change(ctx, nil, nil)
+			_, restore := c.Restore(ctx, strings.NewReader(""), true)
+			for _, err := range []error{put, change, c.Delete(ctx, serviceKey("a"), catalog.If{}), c.Backup(io.Discard), restore} {
 				Expect(err).To(Equal(&catalog.ReadOnlyError{}))
 				Expect(err).To(MatchError("nothing can be written: there is no store, only files; 'kuma-mirror run' with --data-dir has one"))
 			}
-			Expect(c.Candidate(nil, nil)).To(HaveLen(1))
+			Expect(c.InUse()).To(HaveLen(1))
+			planned, err := c.DryRun(parse(service("default", "a", "one")), nil)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(planned.After).To(HaveLen(2), "what would be, can be asked")
+			Expect(c.InUse()).To(HaveLen(1))
 		})
 
 		It("goes on serving where the disk does not take a write", func() {
@@ -176,10 +181,10 @@ var _ = Describe("a catalog", func() {
 
 		It("deletes or does not", func() {
 			Expect(w.Delete(ctx, serviceKey("a"), catalog.If{Match: `"x"`})).To(MatchError(catalog.ErrPrecondition))
-			Expect(w.Delete(ctx, serviceKey("b"), catalog.If{Match: "*"})).To(MatchError(catalog.ErrNotFound))
+			Expect(w.Delete(ctx, serviceKey("b"), catalog.If{Match: "*"})).To(Equal(&catalog.NotFoundError{Key: serviceKey("b")}))
 			Expect(w.Delete(ctx, serviceKey("a"), catalog.If{Match: entry.ETag})).To(Succeed())
 			Expect(w.Delete(ctx, serviceKey("a"), catalog.If{})).To(And(
-				MatchError(catalog.ErrNotFound), MatchError(`ExternalService "a" in mesh "default": not found`)))
+				Equal(&catalog.NotFoundError{Key: serviceKey("a")}), MatchError(`ExternalService "a" in mesh "default": not found`)))
 		})
 
 		It("lets one of many win who saw the same", func() {
@@ -310,7 +315,7 @@ var _ = Describe("a catalog", func() {
 			w.put(service("default", "c", "one"))
 			applied, err := w.Change(ctx,
 				parse(service("demo", "new", "one")+"---\n"+meshNamed("demo")+"---\n"+service("default", "a", "two")+"---\n"+service("default", "b", "one")),
-				[]api.Key{serviceKey("c")}, false)
+				[]api.Key{serviceKey("c")})
 			Expect(err).NotTo(HaveOccurred())
 			var results []string
 			for _, a := range applied {
@@ -327,15 +332,14 @@ var _ = Describe("a catalog", func() {
 			w := newWorld()
 			entry, _ := w.put(service("default", "a", "one"))
 			puts, deletes := parse(service("default", "b", "one")), []api.Key{serviceKey("a")}
-			applied, err := w.Change(ctx, puts, deletes, true)
+			planned, err := w.DryRun(puts, deletes)
 			Expect(err).NotTo(HaveOccurred())
-			Expect(applied).To(HaveLen(2))
-			Expect(applied[0].Result).To(Equal(catalog.Created))
-			Expect(applied[0].ETag).To(BeEmpty())
-			Expect(applied[1]).To(Equal(catalog.Applied{Entry: entry, Result: catalog.Deleted}))
-			candidate, err := w.Candidate(puts, deletes)
-			Expect(err).NotTo(HaveOccurred())
-			Expect(described(candidate)).To(Equal([]string{"ExternalService default/b=one", defaultMesh}))
+			Expect(planned.Applied).To(HaveLen(2))
+			Expect(planned.Applied[0].Result).To(Equal(catalog.Created))
+			Expect(planned.Applied[0].ETag).To(BeEmpty())
+			Expect(planned.Applied[1]).To(Equal(catalog.Applied{Entry: entry, Result: catalog.Deleted}))
+			Expect(described(planned.Before)).To(Equal([]string{"ExternalService default/a=one", defaultMesh}))
+			Expect(described(planned.After)).To(Equal([]string{"ExternalService default/b=one", defaultMesh}))
 			w.lists(api.KindExternalService, "ExternalService default/a=one")
 			w.reopen()
 			w.lists(api.KindExternalService, "ExternalService default/a=one")
@@ -346,11 +350,10 @@ var _ = Describe("a catalog", func() {
 			w.put(service("default", "a", "one"))
 			w.put(meshNamed("demo"))
 			w.put(dataplane("demo", "dp"))
-			for _, dryRun := range []bool{true, false} {
-				_, err := w.Change(ctx, parse(service("default", "new", "one")+"---\n"+puts), deletes, dryRun)
-				Expect(err).To(MatchError(ContainSubstring(want)))
-			}
-			_, err := w.Candidate(parse(service("default", "new", "one")+"---\n"+puts), deletes)
+			all := parse(service("default", "new", "one") + "---\n" + puts)
+			_, err := w.DryRun(all, deletes)
+			Expect(err).To(MatchError(ContainSubstring(want)))
+			_, err = w.Change(ctx, all, deletes)
 			Expect(err).To(MatchError(ContainSubstring(want)))
 			w.lists(api.KindExternalService, "ExternalService default/a=one", "ExternalService default/file=file")
 		},
@@ -369,7 +372,7 @@ var _ = Describe("a catalog", func() {
 			w.put(meshNamed("demo"))
 			w.put(dataplane("demo", "dp"))
 			w.put(route("demo", "r"))
-			applied, err := w.Change(ctx, nil, []api.Key{meshKey("demo"), keyOf(api.KindDataplane, "demo", "dp")}, false)
+			applied, err := w.Change(ctx, nil, []api.Key{meshKey("demo"), keyOf(api.KindDataplane, "demo", "dp")})
 			Expect(err).NotTo(HaveOccurred())
 			Expect(applied).To(HaveLen(2))
 			Expect(applied[0].Resource.Kind).To(Equal(api.KindMesh))
@@ -467,7 +470,10 @@ conf:
 			w.put(service("default", "new", "one"))
 			Expect(w.Delete(ctx, serviceKey("b"), catalog.If{})).To(Succeed())
 
-			Expect(w.Restore(ctx, bytes.NewReader(data))).To(Succeed())
+			Expect(w.Restore(ctx, bytes.NewReader(data), true)).To(Equal(catalog.Restored{
+				Replaced: catalog.Counts{api.KindMesh: 1, api.KindExternalService: 2},
+				Restored: catalog.Counts{api.KindMesh: 1, api.KindExternalService: 2},
+			}))
 			want := []string{"ExternalService default/b=one", "ExternalService default/file=file", "ExternalService demo/a=one"}
 			w.lists(api.KindExternalService, want...)
 			w.serves(append(want, defaultMesh, "Mesh /demo")...)
@@ -476,6 +482,34 @@ conf:
 			Expect(is.ETag).NotTo(Equal(was.ETag))
 			w.reopen()
 			w.serves(append(want, defaultMesh, "Mesh /demo")...)
+		})
+
+		It("replaces what is stored only by force, that too which a file hides", func() {
+			w := newWorld(service("default", "a", "file"))
+			data := backup(w)
+			Expect(w.Restore(ctx, bytes.NewReader(data), false)).To(HaveField("Restored", BeEmpty()), "the file's alone is nothing to lose")
+			w.file("0.yaml", "")
+			w.serves(defaultMesh)
+			w.put(service("default", "a", "one"))
+			w.file("0.yaml", service("default", "a", "file"))
+			w.serves("ExternalService default/a=file", defaultMesh)
+
+			_, err := w.Restore(ctx, iotest.ErrReader(errors.New("need not be read")), false)
+			Expect(err).To(Equal(&catalog.NotEmptyError{Stored: catalog.Counts{api.KindExternalService: 1}}))
+			Expect(err).To(MatchError("the store holds 1 ExternalService, which would be lost"))
+			w.file("0.yaml", "")
+			w.serves("ExternalService default/a=one", defaultMesh)
+			Expect(w.Restore(ctx, bytes.NewReader(data), true)).To(HaveField("Replaced", HaveLen(1)))
+			w.lists(api.KindExternalService)
+		})
+
+		It("is not restored over what is written meanwhile", func() {
+			w := newWorld()
+			data := backup(w)
+			meanwhile := readFirst{data: bytes.NewReader(data), do: func() { w.put(service("default", "a", "one")) }}
+			_, err := w.Restore(ctx, &meanwhile, false)
+			Expect(err).To(Equal(&catalog.NotEmptyError{Stored: catalog.Counts{api.KindExternalService: 1}}))
+			w.lists(api.KindExternalService, "ExternalService default/a=one")
 		})
 
 		It("leaves all as it was where that is damaged, newer or not valid", func() {
@@ -496,12 +530,13 @@ conf:
 				{data[:len(data)-1], "backup: is damaged: it is cut off"},
 				{backup(other), `backup: TrafficRoute "x" in mesh "default": sources: at least one`},
 			} {
-				err := w.Restore(ctx, bytes.NewReader(bad.data))
+				_, err := w.Restore(ctx, bytes.NewReader(bad.data), true)
 				var invalid *catalog.InvalidError
 				Expect(errors.As(err, &invalid)).To(BeTrue(), "%v", err)
 				Expect(err).To(MatchError(ContainSubstring(bad.want)))
 			}
-			Expect(w.Restore(ctx, io.MultiReader(bytes.NewReader(data[:100]), iotest.ErrReader(io.ErrUnexpectedEOF)))).To(MatchError(io.ErrUnexpectedEOF))
+			_, err := w.Restore(ctx, io.MultiReader(bytes.NewReader(data[:100]), iotest.ErrReader(io.ErrUnexpectedEOF)), true)
+			Expect(err).To(MatchError(io.ErrUnexpectedEOF))
 			Expect(w.get(serviceKey("a"))).To(Equal(entry))
 			w.lists(api.KindExternalService, "ExternalService default/a=one")
 			w.reopen()
@@ -539,7 +574,7 @@ conf:
 						Expect(err).NotTo(HaveOccurred())
 						if n%10 == 9 { // and in the end
 							// Another may have been faster.
-							Expect(w.Delete(ctx, serviceKey("shared"), catalog.If{})).To(Or(Succeed(), MatchError(catalog.ErrNotFound)))
+							Expect(w.Delete(ctx, serviceKey("shared"), catalog.If{})).To(Or(Succeed(), Equal(&catalog.NotFoundError{Key: serviceKey("shared")})))
 						}
 						_ = w.List(api.KindExternalService, "")
 					}
@@ -562,3 +597,25 @@ conf:
 		})
 	})
 })
+
+// readFirst does something when it is read.
+type readFirst struct {
+	data io.Reader
+	do   func()
+}
+
+func (r *readFirst) Read(p []byte) (int, error) {
+	if r.do != nil {
+		r.do()
+		r.do = nil
+	}
+	return r.data.Read(p)
+}
+
+var _ = DescribeTable("numbers of resources are for people", func(c catalog.Counts, want string) {
+	Expect(c.String()).To(Equal(want))
+},
+	Entry(nil, nil, "nothing"),
+	Entry(nil, catalog.Counts{api.KindTrafficRoute: 1, api.KindMesh: 1}, "1 Mesh, 1 TrafficRoute"),
+	Entry(nil, catalog.Counts{api.KindDataplane: 3, api.KindMesh: 2, api.KindExternalService: 10}, "2 Meshes, 3 Dataplanes, 10 ExternalServices"),
+)

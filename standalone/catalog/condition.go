@@ -9,18 +9,16 @@ type If struct{ Match, NoneMatch string }
 // holds reports whether the condition is that of the resource in use, which may
 // be nil.
 func (i If) holds(it *item) bool {
-	if i.Match != "" && !matches(i.Match, it, false) {
+	matches := func(list string, weak bool) bool { return it != nil && Matches(list, it.entry.ETag, weak) }
+	if i.Match != "" && !matches(i.Match, false) {
 		return false
 	}
-	return i.NoneMatch == "" || !matches(i.NoneMatch, it, true)
+	return i.NoneMatch == "" || !matches(i.NoneMatch, true)
 }
 
-// matches looks for the resource in a list of entity tags, the weak ones of
-// which may count. What is no list has nothing in it.
-func matches(list string, it *item, weak bool) bool {
-	if it == nil {
-		return false
-	}
+// Matches looks for an entity tag in a list of them, the weak ones of which may
+// count; "*" has them all. What is no list has nothing in it.
+func Matches(list, etag string, weak bool) bool {
 	rest := strings.TrimSpace(list)
 	if rest == "*" {
 		return true
@@ -34,7 +32,7 @@ func matches(list string, it *item, weak bool) bool {
 		if end < 0 {
 			return false
 		}
-		if tag[:end+2] == it.entry.ETag && (weak || !isWeak) {
+		if tag[:end+2] == etag && (weak || !isWeak) {
 			return true
 		}
 		rest = strings.TrimLeft(tag[end+2:], " \t,")

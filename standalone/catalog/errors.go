@@ -7,11 +7,14 @@ import (
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 )
 
-// ErrNotFound is the error where there is no such resource.
-var ErrNotFound = errors.New("not found")
-
 // ErrPrecondition is the error where the condition of a write does not hold.
 var ErrPrecondition = errors.New("the resource is not the one that the condition asks for")
+
+// NotFoundError is the error where there is no such resource.
+type NotFoundError struct{ Key api.Key }
+
+// Error implements error.
+func (e *NotFoundError) Error() string { return e.Key.String() + ": not found" }
 
 // InvalidError is the error of resources that are not valid.
 type InvalidError struct {
@@ -30,6 +33,17 @@ type ConflictError struct {
 
 // Error implements error.
 func (e *ConflictError) Error() string { return e.Reason }
+
+// NotEmptyError is the error of a Restore that would lose what is stored.
+type NotEmptyError struct {
+	// Stored is what there is, of which files may hide some.
+	Stored Counts
+}
+
+// Error implements error.
+func (e *NotEmptyError) Error() string {
+	return fmt.Sprintf("the store holds %s, which would be lost", e.Stored)
+}
 
 // ReadOnlyError is the error of a write to what is not written over the API.
 type ReadOnlyError struct {

@@ -2,7 +2,9 @@ package catalog
 
 import (
 	"context"
+	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -57,30 +59,34 @@ func (c *Catalog) do(ctx context.Context, w *write) error {
 		}
 		// It is being written, which takes as long as the disk does.
 	case c.turn <- struct{}{}:
-		c.writeAll(c.queue.take())
-		<-c.turn
+		c.takeTurn()
 	}
 	<-w.done
 	return w.err
 }
 
+// takeTurn writes for all who wait. Whoever has the turn gives it back, and
+// answers them, whatever happens: else no write would ever come to an end.
+func (c *Catalog) takeTurn() {
+	writes := c.queue.take()
+	defer func() {
+		if r := recover(); r != nil {
+			c.log.Error("a mistake in this program: a write broke off", "panic", r, "stack", string(debug.Stack()))
+			for _, w := range writes {
+				w.err = fmt.Errorf("a mistake in this program: the write broke off, and may be on disk or not: %v", r)
+			}
+		}
+		for _, w := range writes {
+			close(w.done)
+		}
+		<-c.turn
+	}()
+	c.writeAll(writes)
+}
+
 // writeAll does writes, in their order and in one transaction.
 func (c *Catalog) writeAll(writes []*write) {
-	now := time.Now()
-	c.mu.RLock()
-	changes := layer{}
-	first := -1 // of the writes that change something
-	for i, w := range writes {
-		of := layer{}
-		if w.err = w.plan(c.with(changes), of, now); w.err != nil {
-			continue
-		}
-		if first < 0 && len(of) > 0 {
-			first = i
-		}
-		maps.Copy(changes, of)
-	}
-	c.mu.RUnlock()
+	changes, first := c.planAll(writes)
 	if first >= 0 {
 		if err := c.commit(changes, writes); err != nil {
 			// What was said of the others may rest on what is not there now.
@@ -93,8 +99,27 @@ func (c *Catalog) writeAll(writes []*write) {
 		if w.err == nil {
 			w.finish()
 		}
-		close(w.done)
 	}
+}
+
+// planAll returns what writes change together, and which of them is the first
+// that changes something; -1 for none.
+func (c *Catalog) planAll(writes []*write) (changes layer, first int) {
+	now := time.Now()
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	changes, first = layer{}, -1
+	for i, w := range writes {
+		of := layer{}
+		if w.err = w.plan(c.with(changes), of, now); w.err != nil {
+			continue
+		}
+		if first < 0 && len(of) > 0 {
+			first = i
+		}
+		maps.Copy(changes, of)
+	}
+	return changes, first
 }
 
 // commit has the changes on disk, and then in use.

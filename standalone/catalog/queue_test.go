@@ -9,6 +9,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/gbytes"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/standalone/catalog"
@@ -131,6 +132,32 @@ var _ = Describe("writes that wait for the disk", func() {
 		limitFiles(-1)
 		w.put(service("default", "a", "two"))
 		w.lists(api.KindExternalService, "ExternalService default/a=two", "ExternalService default/busy=one")
+	})
+
+	It("fail together when this program makes a mistake, and those that come later do not", func() {
+		occupy()
+		results := make(chan error, 2)
+		for i, name := range []string{"a", "b"} {
+			go func() {
+				_, _, err := w.Put(ctx, parseUnchecked(service("default", name, "one")), catalog.If{})
+				results <- err
+			}()
+			Eventually(w.Waiting).Should(Equal(i + 1))
+		}
+		writes := 0 // the first is that which occupies the disk
+		mistake := func() {
+			if writes++; writes == 2 {
+				panic("an index out of range")
+			}
+		}
+		w.onWrite.Store(&mistake)
+		w.disk.Unlock()
+		for range 2 {
+			Eventually(results).Should(Receive(MatchError(And(ContainSubstring("a mistake in this program"), ContainSubstring("an index out of range")))))
+		}
+		Expect(w.log).To(gbytes.Say("a write broke off.*an index out of range"))
+		w.put(service("default", "c", "one"))
+		w.lists(api.KindExternalService, "ExternalService default/busy=one", "ExternalService default/c=one")
 	})
 })
 

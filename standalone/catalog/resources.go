@@ -68,6 +68,14 @@ func (r resources) allStored() iter.Seq2[api.Key, *item] {
 	}
 }
 
+func (r resources) countStored() Counts {
+	counts := Counts{}
+	for key := range r.allStored() {
+		counts[key.Kind]++
+	}
+	return counts
+}
+
 // covers reports whether a layer says something of the key.
 func (r resources) covers(key api.Key) bool {
 	return slices.ContainsFunc(r.stored, func(l layer) bool {

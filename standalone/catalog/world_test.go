@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -30,6 +31,8 @@ type world struct {
 	conf  string // of the files; empty for none
 	close func()
 	disk  sync.Mutex // held while it takes no writes
+	// onWrite, where it is set, is called with each write that is on disk.
+	onWrite atomic.Pointer[func()]
 
 	mu     sync.Mutex
 	handed [][]*api.Resource // over by Run
@@ -73,6 +76,9 @@ func (w *world) open() {
 	w.store, err = store.Open(w.dir, store.Options{Log: log, OnWrite: func(store.Write) {
 		w.disk.Lock()
 		defer w.disk.Unlock()
+		if do := w.onWrite.Load(); do != nil {
+			(*do)()
+		}
 	}})
 	Expect(err).NotTo(HaveOccurred())
 	o := catalog.Options{Store: w.store, Log: log}

@@ -25,7 +25,7 @@ const (
 
 // Applied is what became of one resource of a Change.
 type Applied struct {
-	// Entry as it is now; as it was, for a deleted one. In a dry run one that
+	// Entry as it is now; as it was, for a deleted one. In a DryRun one that
 	// would be written has no ETag.
 	Entry
 	Result Result
@@ -38,6 +38,9 @@ type Applied struct {
 //
 // The errors are those of Change.
 func (c *Catalog) Put(ctx context.Context, r *api.Resource, when If) (e Entry, created bool, err error) {
+	if c.store == nil {
+		return Entry{}, false, &ReadOnlyError{}
+	}
 	w, err := c.newPuts([]*api.Resource{r})
 	if err != nil {
 		return Entry{}, false, err
@@ -62,49 +65,49 @@ func (c *Catalog) Delete(ctx context.Context, key api.Key, when If) error {
 }
 
 // Change does several writes or, where one of them cannot be done, none: what
-// became of each, puts before deletes. In a dry run nothing is written.
+// became of each, puts before deletes.
 //
-// The error is *InvalidError, ErrNotFound, *ConflictError, ErrPrecondition,
+// The error is *InvalidError, *NotFoundError, *ConflictError, ErrPrecondition,
 // *ReadOnlyError or *UnavailableError, maybe wrapped, or that of ctx: then
-// nothing is changed.
-func (c *Catalog) Change(ctx context.Context, puts []*api.Resource, deletes []api.Key, dryRun bool) ([]Applied, error) {
+// nothing is changed. Any other is a mistake in this program, after which the
+// change may be on disk or not.
+func (c *Catalog) Change(ctx context.Context, puts []*api.Resource, deletes []api.Key) ([]Applied, error) {
+	if c.store == nil {
+		return nil, &ReadOnlyError{}
+	}
 	w, err := c.newPuts(puts)
 	if err != nil {
 		return nil, err
 	}
 	w.deletes = deletes
-	if dryRun {
-		_, err = c.try(w)
-	} else {
-		err = c.do(ctx, w)
-	}
+	err = c.do(ctx, w)
 	return w.applied, err
 }
 
-// Candidate returns what Run would hand over after a Change, which is not done.
-// The errors are those of a dry run; without any change there is none.
-func (c *Catalog) Candidate(puts []*api.Resource, deletes []api.Key) ([]*api.Resource, error) {
-	if len(puts)+len(deletes) == 0 {
-		return c.inUse(), nil
-	}
-	w, err := c.newPuts(puts)
-	if err != nil {
-		return nil, err
-	}
-	w.deletes = deletes
-	return c.try(w)
+// DryRun is what a Change would do, all of it at one moment.
+type DryRun struct {
+	// Applied is what would become of each.
+	Applied []Applied
+	// Before is what Run hands over, After what it would hand over then.
+	Before, After []*api.Resource
 }
 
-// try plans a write and returns what would be served after it.
-func (c *Catalog) try(w *write) ([]*api.Resource, error) {
+// DryRun says what a Change would do, with or without a store. The errors are
+// those of Change but for that of the disk.
+func (c *Catalog) DryRun(puts []*api.Resource, deletes []api.Key) (DryRun, error) {
+	w, err := c.newPuts(puts)
+	if err != nil {
+		return DryRun{}, err
+	}
+	w.deletes = deletes
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	changes := layer{}
 	if err := w.plan(c.resources, changes, time.Now()); err != nil {
-		return nil, err
+		return DryRun{}, err
 	}
 	w.finish()
-	return c.with(changes).servedResources(), nil
+	return DryRun{Applied: w.applied, Before: c.servedResources(), After: c.with(changes).servedResources()}, nil
 }
 
 // write is one or more resources to be written or deleted together.
@@ -113,12 +116,14 @@ type write struct {
 	deletes []api.Key
 	when    If   // where it is about one
 	replace bool // of everything in the store, with the times in puts
+	force   bool // with replace: of what is not empty, too
 
 	// What comes of it; to be read when done is closed.
-	done    chan struct{}
-	planned []planned
-	applied []Applied
-	err     error
+	done     chan struct{}
+	planned  []planned
+	applied  []Applied
+	restored Restored // with replace
+	err      error
 }
 
 func newWrite() *write { return &write{done: make(chan struct{})} }
@@ -147,9 +152,6 @@ func prepare(r *api.Resource) (put, api.Violations) {
 
 // newPuts is a write of resources.
 func (c *Catalog) newPuts(resources []*api.Resource) (*write, error) {
-	if c.store == nil {
-		return nil, &ReadOnlyError{}
-	}
 	w := newWrite()
 	var violations api.Violations
 	for _, r := range resources {
@@ -198,8 +200,7 @@ func (w *write) validate(meshes map[string]bool) api.Violations {
 func (w *write) plan(before resources, changes layer, now time.Time) error {
 	after := before.with(changes)
 	if w.replace {
-		w.planReplace(before, changes)
-		return nil
+		return w.planReplace(before, changes)
 	}
 	w.planned = nil
 	for _, p := range w.puts {
@@ -293,7 +294,7 @@ func (w *write) planDelete(after resources, key api.Key) (*item, error) {
 	}
 	was := after.get(key)
 	if was == nil {
-		return nil, fmt.Errorf("%s: %w", key, ErrNotFound)
+		return nil, &NotFoundError{Key: key}
 	}
 	if !w.when.holds(was) {
 		return nil, fmt.Errorf("%s: %w", key, ErrPrecondition)
@@ -349,16 +350,22 @@ func some(names []string) string {
 }
 
 // planReplace plans the replacement of everything.
-func (w *write) planReplace(before resources, changes layer) {
+func (w *write) planReplace(before resources, changes layer) error {
+	w.restored = Restored{Replaced: before.countStored(), Restored: Counts{}}
+	if len(w.restored.Replaced) > 0 && !w.force {
+		return &NotEmptyError{Stored: w.restored.Replaced}
+	}
 	for key := range before.allStored() {
 		changes[key] = nil
 	}
 	for _, p := range w.puts {
+		w.restored.Restored[p.served.Kind]++
 		meta := p.served.Meta // of the backup
 		it := newItem(p, meta.CreationTime, meta.ModificationTime)
 		changes[it.key()] = it
 		w.planned = append(w.planned, planned{it, Configured})
 	}
+	return nil
 }
 
 // finish tells what became of the write.

@@ -17,6 +17,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/kuma-mirror/kuma-mirror/standalone/secure"
 )
 
 // DefaultAddress is where a host serves its API when nothing else is said.
@@ -64,7 +66,9 @@ func New(o Options) (*Client, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if o.CACertFile != "" {
-		roots, err := certificates(o.CACertFile)
+		roots, err := parsed(o.CACertFile, func(content []byte) (*x509.CertPool, error) {
+			return secure.ParseAuthorities([][]byte{content})
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -108,44 +112,21 @@ func isLoopback(host string) bool {
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
-func certificates(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no PEM certificate (-----BEGIN CERTIFICATE-----)", file)
-	}
-	return pool, nil
+// ReadToken reads the token of a file; see secure.ParseToken.
+func ReadToken(file string) (string, error) {
+	return parsed(file, secure.ParseToken)
 }
 
-// ReadToken reads the token of a file: the first word of its only line. Empty
-// lines and those that begin with # say nothing, so that a host's file of tokens
-// will do where it has only one.
-func ReadToken(file string) (string, error) {
-	data, err := os.ReadFile(file)
+// parsed reads a file. What is wrong with its content is told with its name.
+func parsed[T any](file string, parse func([]byte) (T, error)) (value T, err error) {
+	content, err := os.ReadFile(file)
 	if err != nil {
-		return "", err
+		return value, err
 	}
-	var token string
-	for line := range strings.Lines(string(data)) {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		if token != "" {
-			return "", fmt.Errorf("%s has more than one token; it has to hold the one to send", file)
-		}
-		token = strings.Fields(line)[0]
+	if value, err = parse(content); err != nil {
+		return value, fmt.Errorf("%s: %w", file, err)
 	}
-	switch {
-	case token == "":
-		return "", fmt.Errorf("%s holds no token", file)
-	case strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }):
-		return "", fmt.Errorf("%s holds no token: it has to be printable ASCII", file)
-	}
-	return token, nil
+	return value, nil
 }
 
 // maxAnswerBytes bounds what is read of one answer, but for backups.
@@ -169,11 +150,17 @@ func (c *Client) GetJSON(ctx context.Context, path string, query url.Values, int
 
 // doJSON decodes the JSON of the answer, and returns its header.
 func (c *Client) doJSON(ctx context.Context, r request, into any) (http.Header, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, errTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, timeoutError(c.timeout))
 	defer cancel()
-	resp, err := c.send(ctx, r.method, r.path, r.query, r.contentType, bytes.NewReader(r.body), int64(len(r.body)))
-	if err != nil {
-		return nil, err
+	send := func() (*http.Response, error) {
+		return c.send(ctx, r.method, r.path, r.query, r.contentType, bytes.NewReader(r.body), int64(len(r.body)))
+	}
+	resp, err := send()
+	for err != nil {
+		if !waited(ctx, err) {
+			return nil, err
+		}
+		resp, err = send()
 	}
 	defer func() { _ = resp.Body.Close() }()
 	data, err := readLimited(resp.Body, maxAnswerBytes)
@@ -184,6 +171,21 @@ func (c *Client) doJSON(ctx context.Context, r request, into any) (http.Header, 
 		return nil, fmt.Errorf("%s %s: the answer is not what a kuma-mirror host gives: %w", r.method, c.url(r.path, r.query), err)
 	}
 	return resp.Header, nil
+}
+
+// waited waits as long as a host says that has too much to do; false where it
+// says nothing, or ctx ends before.
+func waited(ctx context.Context, err error) bool {
+	var e *Error
+	if !errors.As(err, &e) || e.retryAfter == 0 {
+		return false
+	}
+	select {
+	case <-time.After(e.retryAfter):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // url is the address of a path, which is escaped where it has to be.
@@ -239,8 +241,10 @@ func readLimited(from io.Reader, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// errTimeout is the cause of a context that Options.Timeout ended.
-var errTimeout = errors.New("timeout")
+// timeoutError is the cause of a context that a timeout of this long has ended.
+type timeoutError time.Duration
+
+func (e timeoutError) Error() string { return fmt.Sprintf("no answer within %s", time.Duration(e)) }
 
 func isJSON(contentType string) bool {
 	t, _, err := mime.ParseMediaType(contentType)

@@ -77,7 +77,7 @@ var _ = Describe("options", func() {
 		Entry("a token in clear text", "anybody on the way could read it; use https://192.0.2.1:5681",
 			client.Options{Address: "http://192.0.2.1:5681", Token: "secret"}),
 		Entry("no file of certificates", "no such file", client.Options{CACertFile: "/does/not/exist"}),
-		Entry("certificates that are none", "holds no PEM certificate", client.Options{CACertFile: "client_test.go"}),
+		Entry("certificates that are none", "client_test.go: has no certificate in PEM", client.Options{CACertFile: "client_test.go"}),
 	)
 
 	It("send a token in clear text on this machine only", func() {
@@ -100,20 +100,22 @@ var _ = Describe("a token", func() {
 	}
 
 	DescribeTable("is read", func(content string) {
-		Expect(client.ReadToken(write(content))).To(Equal("s3cret"))
+		Expect(client.ReadToken(write(content))).To(Equal("s3cret-0123456789"))
 	},
-		Entry("without the white space around it", "  s3cret\r\n"),
-		Entry("from a host's file", "# for the clients\n\ns3cret admin me\n"),
+		Entry("without the white space around it", "  s3cret-0123456789\r\n"),
+		Entry("from a host's file", "# for the clients\n\ns3cret-0123456789 admin me\n"),
 	)
 
-	DescribeTable("is one", func(content, message string) {
-		_, err := client.ReadToken(write(content))
-		Expect(err).To(MatchError(ContainSubstring(message)))
+	DescribeTable("is one that a host could have", func(content, message string) {
+		file := write(content)
+		_, err := client.ReadToken(file)
+		Expect(err).To(MatchError(And(HavePrefix(file+": "), ContainSubstring(message))))
 	},
-		Entry("not none", "\n# s3cret\n", "holds no token"),
+		Entry("not none", "\n# s3cret\n", "has no token"),
 		Entry("not two", "a\nb\n", "has more than one token"),
-		Entry("not binary", "a\x00b", "printable ASCII"),
-		Entry("not beyond ASCII", "clé", "printable ASCII"),
+		Entry("not a short one", "s3cret", "has 6 characters"),
+		Entry("not binary", "0123456789abcde\x00f", "letters, digits"),
+		Entry("not beyond ASCII", "0123456789abcdeé", "letters, digits"),
 	)
 })
 
@@ -186,26 +188,67 @@ var _ = Describe("requests", func() {
 		Expect(err).To(MatchError(ContainSubstring("cannot be followed")))
 	})
 
-	It("put documents and name what is to be deleted", func(ctx SpecContext) {
+	It("put documents, or name what is to be deleted, in a body", func(ctx SpecContext) {
+		var got []string
 		c := serve(func(w http.ResponseWriter, r *http.Request) {
 			defer GinkgoRecover()
-			Expect(r.Method + " " + r.URL.Path).To(Equal("POST /apply"))
 			Expect(r.Header.Get("Content-Type")).To(Equal("application/yaml"))
-			Expect(r.URL.Query()["delete"]).To(Equal([]string{"TrafficRoute/shop/web", "Mesh/shop"}))
-			Expect(io.ReadAll(r.Body)).To(BeEquivalentTo(demo))
+			body, err := io.ReadAll(r.Body)
+			Expect(err).NotTo(HaveOccurred())
+			got = append(got, r.Method+" "+r.RequestURI+"\n"+string(body))
+			if r.URL.Path == "/plan" {
+				answer(200, "application/json", `{"resources":[{"kind":"Mesh","name":"demo","result":"created"}]}`)(w, r)
+				return
+			}
 			answer(200, "application/json", `[{"kind":"Mesh","name":"demo","result":"created"}]`)(w, r)
 		})
-		Expect(c.Apply(ctx, parse("a.yaml", demo), []api.Key{
-			{Kind: api.KindTrafficRoute, Mesh: "shop", Name: "web"}, {Kind: api.KindMesh, Name: "shop"},
-		})).To(Equal([]plan.Resource{{Kind: api.KindMesh, Name: "demo", Result: catalog.Created}}))
+		resources := parse("a.yaml", demo)
+		keys := []api.Key{{Kind: api.KindTrafficRoute, Mesh: "shop", Name: "web"}, {Kind: api.KindMesh, Name: "shop"}}
+		results := []plan.Resource{{Kind: api.KindMesh, Name: "demo", Result: catalog.Created}}
+		Expect(c.Apply(ctx, resources)).To(Equal(results))
+		Expect(c.Delete(ctx, keys)).To(Equal(results))
+		Expect(c.PlanApply(ctx, resources)).To(HaveField("Resources", results))
+		Expect(c.PlanDelete(ctx, keys)).To(HaveField("Resources", results))
+		names := "type: TrafficRoute\nmesh: shop\nname: web\n---\n" + shop
+		Expect(got).To(Equal([]string{
+			"POST /apply\n" + demo, "POST /apply?delete=body\n" + names, "POST /plan\n" + demo, "POST /plan?delete=body\n" + names,
+		}))
 	})
 
 	It("send no more at once than a host takes", func(ctx SpecContext) {
 		c := serve(func(http.ResponseWriter, *http.Request) { Fail("nothing is sent") })
 		r := parse("a.yaml", demo)[0]
 		r.Meta.Labels = map[string]string{"long": strings.Repeat("x", api.MaxInputBytes)}
-		_, err := c.Plan(ctx, []*api.Resource{r}, nil)
-		Expect(err).To(MatchError(ContainSubstring("apply them in parts")))
+		_, err := c.PlanApply(ctx, []*api.Resource{r})
+		Expect(err).To(MatchError(ContainSubstring("send it in parts")))
+	})
+
+	It("wait for a host that has too much to do, if it says so", func(ctx SpecContext) {
+		asked := 0
+		c := serve(func(w http.ResponseWriter, r *http.Request) {
+			if asked++; asked == 1 {
+				w.Header().Set("Retry-After", "1")
+				answer(503, "application/problem+json", `{"title":"Could not plan","detail":"busy"}`)(w, r)
+				return
+			}
+			answer(200, "application/json", "{}")(w, r)
+		})
+		_, err := c.PlanApply(ctx, parse("a.yaml", demo))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(asked).To(Equal(2))
+
+		for retry, tries := range map[string]int{"": 1, "soon": 1, "3600": 1} {
+			asked := 0
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				asked++
+				w.Header().Set("Retry-After", retry)
+				answer(503, "application/problem+json", `{"title":"Could not apply","detail":"the disk is full"}`)(w, r)
+			}))
+			DeferCleanup(server.Close)
+			_, err := newClient(client.Options{Address: server.URL, Timeout: time.Second}).Apply(ctx, parse("a.yaml", demo))
+			Expect(err).To(MatchError("Could not apply: the disk is full"))
+			Expect(asked).To(Equal(tries), retry)
+		}
 	})
 })
 
@@ -215,7 +258,7 @@ var _ = Describe("what a host refuses", func() {
 			{"field":"name","reason":"body#2: Mesh \"shop\": is no name"},
 			{"field":"","reason":"body#9: what is that"},
 			{"field":"mesh","reason":"of another"}]}`))
-		_, err := c.Apply(ctx, append(parse("a.yaml", demo), parse("b.yaml", shop)...), nil)
+		_, err := c.Apply(ctx, append(parse("a.yaml", demo), parse("b.yaml", shop)...))
 		var refused *client.Error
 		Expect(errors.As(err, &refused)).To(BeTrue())
 		Expect(refused.Violations).To(Equal(api.Violations{
@@ -229,13 +272,23 @@ var _ = Describe("what a host refuses", func() {
 
 	It("is of the one resource where there is one", func(ctx SpecContext) {
 		c := serve(answer(400, "application/json", `{"title":"Could not apply","invalid_parameters":[{"field":"name","reason":"Mesh \"demo\": is no name"}]}`))
-		_, err := c.Apply(ctx, parse("a.yaml", demo), nil)
+		_, err := c.Apply(ctx, parse("a.yaml", demo))
 		Expect(err).To(MatchError("Could not apply\n  a.yaml: Mesh \"demo\": name: is no name"))
 	})
 
 	It("is told from what is not there", func(ctx SpecContext) {
-		_, err := serve(answer(404, "application/json", `{"title":"Could not retrieve a resource","detail":"Not found"}`)).Get(ctx, meshes)
+		_, err := serve(answer(404, "application/problem+json", `{"title":"Could not retrieve a resource","detail":"Not found","missing":"Mesh/default"}`)).Get(ctx, meshes)
 		Expect(client.IsNotFound(err)).To(BeTrue())
+		for contentType, body := range map[string]string{
+			"application/problem+json": `{"title":"Not found","detail":"There is no such path; /openapi.yaml has those there are"}`,
+			"application/json":         `{"message":"no Route matched with those values"}`,
+			"text/plain":               `{"missing":"Mesh/default"}`,
+			"text/html":                "<html>nginx</html>",
+		} {
+			_, err := serve(answer(404, contentType, body)).Get(ctx, meshes)
+			Expect(client.IsNotFound(err)).To(BeFalse(), body)
+			Expect(err).To(MatchError(HaveSuffix("; see whether that is the address of a kuma-mirror host, and all of it: --address or KUMA_MIRROR_ADDRESS")))
+		}
 		_, err = serve(answer(500, "text/html", "<html>oops</html>")).Get(ctx, meshes)
 		Expect(client.IsNotFound(err)).To(BeFalse())
 		Expect(err).To(MatchError(MatchRegexp(`^http://127.0.0.1:\d+ answers 500 Internal Server Error$`)))
@@ -378,22 +431,19 @@ var _ = Describe("backups", func() {
 	})
 
 	It("may take longer than the timeout, as long as they go on", func(ctx SpecContext) {
-		const timeout = 200 * time.Millisecond
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		const timeout = 2 * time.Second
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			ticker := time.NewTicker(timeout / 4)
 			defer ticker.Stop()
-			for range 8 {
+			for range 5 {
 				<-ticker.C
 				_, _ = w.Write([]byte("x"))
 				w.(http.Flusher).Flush()
 			}
-			if r.URL.Query().Has("never") {
-				<-r.Context().Done()
-			}
 		}))
 		DeferCleanup(server.Close)
 		c := newClient(client.Options{Address: server.URL, Timeout: timeout})
-		Expect(c.Backup(ctx, io.Discard, nil)).To(BeEquivalentTo(8))
+		Expect(c.Backup(ctx, io.Discard, nil)).To(BeEquivalentTo(5))
 	})
 
 	It("are given up where they stop", func(ctx SpecContext) {
@@ -413,25 +463,67 @@ var _ = Describe("backups", func() {
 		c := serve(func(w http.ResponseWriter, r *http.Request) {
 			Expect(r.Header.Get("Content-Type")).To(Equal("application/octet-stream"))
 			got, _ = io.ReadAll(r.Body)
+			answer(200, "application/json", fmt.Sprintf(`{"replaced":{"Mesh":%d},"restored":{"Dataplane":2}}`, len(r.URL.Query()["force"])))(w, r)
 		})
-		Expect(c.Restore(ctx, bytes.NewReader(content), int64(len(content)), nil)).To(Succeed())
+		restored := func(replaced int) catalog.Restored {
+			return catalog.Restored{Replaced: catalog.Counts{api.KindMesh: replaced}, Restored: catalog.Counts{api.KindDataplane: 2}}
+		}
+		Expect(c.Restore(ctx, bytes.NewReader(content), int64(len(content)), true, nil)).To(Equal(restored(1)))
 		Expect(got).To(Equal(content))
-		Expect(c.Restore(ctx, bytes.NewReader(content), -1, nil)).To(Succeed(), "of a length that is not known")
+		Expect(c.Restore(ctx, bytes.NewReader(content), -1, false, nil)).To(Equal(restored(0)), "of a length that is not known")
 		Expect(got).To(Equal(content))
 	})
+
+	It("do not replace what a host has, and say what that is", func(ctx SpecContext) {
+		c := serve(answer(409, "application/problem+json", `{"title":"Could not restore","detail":"no","stored":{"Mesh":2}}`))
+		_, err := c.Restore(ctx, bytes.NewReader(content), int64(len(content)), false, nil)
+		var refused *client.Error
+		Expect(errors.As(err, &refused)).To(BeTrue())
+		Expect(refused.Stored).To(Equal(catalog.Counts{api.KindMesh: 2}))
+	})
+
+	It("may take a host longer than the timeout once it has all of them", func(ctx SpecContext) {
+		const timeout = 300 * time.Millisecond
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			<-time.After(2 * timeout)
+			answer(200, "application/json", `{}`)(w, r)
+		}))
+		DeferCleanup(server.Close)
+		_, err := newClient(client.Options{Address: server.URL, Timeout: timeout}).Restore(ctx, bytes.NewReader(content), -1, false, nil)
+		Expect(err).NotTo(HaveOccurred())
+	})
+
+	DescribeTable("that are sent whole, and of which no answer comes, may be restored", func(ctx SpecContext, message string, then func(*http.Request)) {
+		server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			then(r)
+		}))
+		DeferCleanup(server.Close)
+		_, err := newClient(client.Options{Address: server.URL, Timeout: 100 * time.Millisecond}).Restore(ctx, bytes.NewReader(content), -1, false, nil)
+		Expect(err).To(MatchError(And(ContainSubstring(message),
+			HaveSuffix("; all of the backup was sent, and it may have been restored: see what the host has before you try again"))))
+	},
+		Entry("in time", "no answer within 1s", func(r *http.Request) { <-r.Context().Done() }),
+		Entry("ever", "EOF", func(*http.Request) { panic(http.ErrAbortHandler) }),
+	)
 
 	It("are refused without waiting for what is not read yet", func(ctx SpecContext) {
 		c := serve(answer(401, "application/json", `{"title":"No"}`))
 		never, end := io.Pipe() // as a terminal where nobody types
 		DeferCleanup(end.Close)
 		done := make(chan error, 1)
-		go func() { done <- c.Restore(ctx, never, -1, nil) }()
+		go func() {
+			_, err := c.Restore(ctx, never, -1, false, nil)
+			done <- err
+		}()
 		Eventually(done).WithTimeout(5 * time.Second).Should(Receive(MatchError(HavePrefix("No; name the file with the token"))))
 	})
 
 	It("that cannot be read say so", func(ctx SpecContext) {
 		c := serve(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
-		Expect(c.Restore(ctx, io.MultiReader(strings.NewReader("x"), broken{}), -1, nil)).To(MatchError("the disk is broken"))
+		_, err := c.Restore(ctx, io.MultiReader(strings.NewReader("x"), broken{}), -1, false, nil)
+		Expect(err).To(MatchError("the disk is broken"))
 	})
 })
 

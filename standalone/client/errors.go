@@ -15,8 +15,10 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
+	"github.com/kuma-mirror/kuma-mirror/standalone/catalog"
 )
 
 // Error is what the host answers where it refuses or fails.
@@ -27,8 +29,17 @@ type Error struct {
 	Title, Detail string
 	// Violations are all the mistakes in what was sent.
 	Violations api.Violations
+	// Missing is the resource that the host has not, as KIND/MESH/NAME or
+	// Mesh/NAME; empty where the error is another.
+	Missing string
+	// Stored is what a Restore without force would have replaced.
+	Stored catalog.Counts
 	// Hint says what to do; may be empty.
 	Hint string
+
+	// retryAfter is how long to wait before the same is asked again; 0 where
+	// that would be of no use.
+	retryAfter time.Duration
 }
 
 // Error gives title, detail and hint on a line, and then a line for each
@@ -83,10 +94,11 @@ func (e *Error) locate(sent []*api.Resource) {
 	}
 }
 
-// IsNotFound reports whether the host has no such thing.
+// IsNotFound reports whether the host has no such resource. A 404 of another
+// server, or of a path that the host has not, says nothing of that.
 func IsNotFound(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Status == http.StatusNotFound
+	return errors.As(err, &e) && e.Status == http.StatusNotFound && e.Missing != ""
 }
 
 // ConnectError is a host that is not reached, or not to be trusted, or that
@@ -114,12 +126,13 @@ func (c *Client) refusal(resp *http.Response, body []byte) error {
 	e := &Error{}
 	if isJSON(resp.Header.Get("Content-Type")) {
 		var answer struct {
-			Title, Detail     string
-			InvalidParameters []struct{ Field, Reason string } `json:"invalid_parameters"`
+			Title, Detail, Missing string
+			Stored                 catalog.Counts
+			InvalidParameters      []struct{ Field, Reason string } `json:"invalid_parameters"`
 		}
 		// Where this is not what it says, the status has to do.
 		_ = json.Unmarshal(body, &answer)
-		e.Title, e.Detail = answer.Title, answer.Detail
+		e.Title, e.Detail, e.Missing, e.Stored = answer.Title, answer.Detail, answer.Missing, answer.Stored
 		for _, p := range answer.InvalidParameters {
 			e.Violations = append(e.Violations, api.Violation{Path: p.Field, Message: p.Reason})
 		}
@@ -135,6 +148,14 @@ func (c *Client) refusal(resp *http.Response, body []byte) error {
 		}
 	case http.StatusForbidden:
 		e.Hint = "use a token that may do this: --token-file or KUMA_MIRROR_TOKEN_FILE"
+	case http.StatusNotFound:
+		if e.Missing == "" {
+			e.Hint = "see whether that is the address of a kuma-mirror host, and all of it: --address or KUMA_MIRROR_ADDRESS"
+		}
+	case http.StatusServiceUnavailable:
+		if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
+			e.retryAfter = time.Duration(seconds) * time.Second
+		}
 	case http.StatusBadRequest:
 		// The very words of Go's server, which knows no other way to say it.
 		if c.base.Scheme == "http" && strings.Contains(e.Detail, "HTTP request to an HTTPS server") {
@@ -161,9 +182,10 @@ func (c *Client) connectError(ctx context.Context, err error) error {
 		name     *net.DNSError
 		alert    tls.AlertError
 	)
+	var timeout timeoutError
 	switch {
-	case context.Cause(ctx) == errTimeout:
-		e.Err = fmt.Errorf("no answer within %s", c.timeout)
+	case errors.As(context.Cause(ctx), &timeout):
+		e.Err = timeout
 		e.Hint = "see whether the host is well, or allow more with --timeout"
 	case ctx.Err() != nil:
 		return context.Cause(ctx) // which names the signal

@@ -137,35 +137,60 @@ func (c *Client) resource(raw json.RawMessage) (*api.Resource, error) {
 	return resources[0], nil
 }
 
-// Apply puts and deletes resources, all or, where one cannot be, none. It says
-// what became of each, puts before deletes.
-func (c *Client) Apply(ctx context.Context, puts []*api.Resource, deletes []api.Key) ([]plan.Resource, error) {
+// Apply puts resources, all or, where one cannot be, none. It says what became of
+// each.
+func (c *Client) Apply(ctx context.Context, resources []*api.Resource) ([]plan.Resource, error) {
 	var results []plan.Resource
-	err := c.change(ctx, "/apply", puts, deletes, &results)
+	err := c.change(ctx, "/apply", nil, resources, &results)
 	return results, err
 }
 
-// Plan says what applying and deleting would do. It changes nothing.
-func (c *Client) Plan(ctx context.Context, puts []*api.Resource, deletes []api.Key) (*plan.Plan, error) {
+// Delete deletes resources, as Apply puts them.
+func (c *Client) Delete(ctx context.Context, keys []api.Key) ([]plan.Resource, error) {
+	var results []plan.Resource
+	err := c.change(ctx, "/apply", deleteBody(), named(keys), &results)
+	return results, err
+}
+
+// PlanApply says what Apply would do. It changes nothing.
+func (c *Client) PlanApply(ctx context.Context, resources []*api.Resource) (*plan.Plan, error) {
 	p := &plan.Plan{}
-	if err := c.change(ctx, "/plan", puts, deletes, p); err != nil {
+	if err := c.change(ctx, "/plan", nil, resources, p); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-func (c *Client) change(ctx context.Context, path string, puts []*api.Resource, deletes []api.Key, into any) error {
-	body, err := api.MarshalYAML(puts...)
+// PlanDelete says what Delete would do. It changes nothing.
+func (c *Client) PlanDelete(ctx context.Context, keys []api.Key) (*plan.Plan, error) {
+	p := &plan.Plan{}
+	if err := c.change(ctx, "/plan", deleteBody(), named(keys), p); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// deleteBody has a host delete what the body names. A URL would be too short for
+// many names.
+func deleteBody() url.Values { return url.Values{"delete": {"body"}} }
+
+// named are resources of these keys with nothing in them.
+func named(keys []api.Key) []*api.Resource {
+	all := make([]*api.Resource, len(keys))
+	for i, key := range keys {
+		all[i] = &api.Resource{Kind: key.Kind, Meta: api.Meta{Mesh: key.Mesh, Name: key.Name}, Spec: &api.Mesh{}}
+	}
+	return all
+}
+
+func (c *Client) change(ctx context.Context, path string, query url.Values, resources []*api.Resource, into any) error {
+	body, err := api.MarshalYAML(resources...)
 	if err != nil {
 		return err
 	}
 	if len(body) > api.MaxInputBytes {
-		return fmt.Errorf("the resources are %d bytes together; a host takes at most %d (4 MiB) at once: apply them in parts",
+		return fmt.Errorf("what there is to send is %d bytes long; a host takes at most %d (4 MiB) at once: send it in parts",
 			len(body), api.MaxInputBytes)
-	}
-	query := url.Values{}
-	for _, key := range deletes {
-		query.Add("delete", DeleteParameter(key))
 	}
 	_, err = c.doJSON(ctx, request{
 		method:      http.MethodPost,
@@ -175,16 +200,7 @@ func (c *Client) change(ctx context.Context, path string, puts []*api.Resource, 
 		body:        body,
 	}, into)
 	if e := (*Error)(nil); errors.As(err, &e) {
-		e.locate(puts)
+		e.locate(resources)
 	}
 	return err
-}
-
-// DeleteParameter is a key as POST /plan and POST /apply take it: KIND/MESH/NAME,
-// for a Mesh KIND/NAME.
-func DeleteParameter(key api.Key) string {
-	if key.Kind == api.KindMesh {
-		return string(key.Kind) + "/" + key.Name
-	}
-	return string(key.Kind) + "/" + key.Mesh + "/" + key.Name
 }

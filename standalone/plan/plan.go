@@ -41,6 +41,16 @@ type Resource struct {
 	Result catalog.Result `json:"result"`
 }
 
+// ResourcesOf returns what became, or would become, of each resource of a change.
+func ResourcesOf(applied []catalog.Applied) []Resource {
+	all := make([]Resource, len(applied))
+	for i, a := range applied {
+		key := a.Resource.Key()
+		all[i] = Resource{Kind: key.Kind, Mesh: key.Mesh, Name: key.Name, Result: a.Result}
+	}
+	return all
+}
+
 // Key returns the resource's identity.
 func (r Resource) Key() api.Key { return api.Key{Kind: r.Kind, Mesh: r.Mesh, Name: r.Name} }
 
@@ -101,27 +111,13 @@ type Warning struct {
 }
 
 // For says what putting and deleting resources would do now. Its errors are
-// those of catalog.Catalog.Change, and ctx's.
+// those of catalog.Catalog.DryRun, and ctx's.
 func For(ctx context.Context, c *catalog.Catalog, puts []*api.Resource, deletes []api.Key) (*Plan, error) {
-	const dryRun = true
-	applied, err := c.Change(ctx, puts, deletes, dryRun)
+	would, err := c.DryRun(puts, deletes)
 	if err != nil {
 		return nil, err
 	}
-	asked := make([]Resource, len(applied))
-	for i, a := range applied {
-		key := a.Resource.Key()
-		asked[i] = Resource{Kind: key.Kind, Mesh: key.Mesh, Name: key.Name, Result: a.Result}
-	}
-	before, err := c.Candidate(nil, nil)
-	if err != nil {
-		return nil, err
-	}
-	after, err := c.Candidate(puts, deletes)
-	if err != nil {
-		return nil, err
-	}
-	return Make(ctx, before, after, asked)
+	return Make(ctx, would.Before, would.After, ResourcesOf(would.Applied))
 }
 
 // Make says what going from the resources before to those after would do. Both

@@ -44,9 +44,20 @@ func (s *server) restore(w http.ResponseWriter, r *http.Request) error {
 	if err := checkType(r, []string{backupType}); err != nil {
 		return err
 	}
+	force, err := choice(r, "force", "true", "false")
+	if err != nil {
+		return err
+	}
+	// Before the body is read, all of which is held in memory.
+	free, err := s.restores.take("A backup is being restored; try again when that is done")
+	if err != nil {
+		return err
+	}
+	defer free()
 	from := limitedBody(w, r, store.MaxBackupBytes)
-	if err := s.catalog.Restore(r.Context(), from); err != nil {
+	restored, err := s.catalog.Restore(r.Context(), from, force == "true")
+	if err != nil {
 		return cmp.Or(from.failed, err)
 	}
-	return writeJSON(w, http.StatusOK, struct{}{})
+	return writeJSON(w, http.StatusOK, restored)
 }

@@ -36,7 +36,7 @@ func benchmarked(b *testing.B, n int) http.Handler {
 		}
 		puts = append(puts, resources...)
 	}
-	if _, err := c.Change(b.Context(), puts, nil, false); err != nil {
+	if _, err := c.Change(b.Context(), puts, nil); err != nil {
 		b.Fatal(err)
 	}
 	return New(Options{Catalog: c, Store: st, Log: log})

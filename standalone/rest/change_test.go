@@ -2,7 +2,9 @@ package rest
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -60,6 +62,42 @@ networking:
 		Expect(applied(w.do(http.MethodPost, "/apply?delete=TrafficRoute/default/backend", nil))).To(HaveLen(1))
 		Expect(applied(w.do(http.MethodPost, "/apply?delete=Mesh/shop&delete=Dataplane/shop/backend-1&delete=Dataplane/shop/backend-2", ""))).To(HaveLen(3))
 		Expect(names(w.get("/meshes"))).To(Equal([]string{"default"}))
+	})
+
+	It("may name any number of deletions in its body, of which nothing else counts", func() {
+		w := newWorld(setup{})
+		w.has(shop)
+		var names strings.Builder
+		for i := range 600 {
+			fmt.Fprintf(&names, "type: Mesh\nname: a-long-name-of-a-mesh-%04d\nlabels: {not: looked-at}\n---\n", i)
+		}
+		w.has(strings.ReplaceAll(names.String(), "looked-at", "the-same"))
+		names.WriteString("type: TrafficRoute\nmesh: default\nname: backend\n")
+		all := planned(w.do(http.MethodPost, "/plan?delete=body", names.String()))
+		Expect(all.Resources).To(And(HaveLen(601), HaveEach(HaveField("Result", catalog.Deleted))))
+		got := applied(w.do(http.MethodPost, "/apply?delete=Mesh/shop&delete=body&delete=Dataplane/shop/backend-1", names.String()+
+			"---\ntype: Dataplane\nmesh: shop\nname: backend-2\n"))
+		Expect(got).To(And(HaveLen(604), HaveEach(HaveField("Result", catalog.Deleted))))
+		Expect(w.get("/meshes").JSON()).To(HaveKeyWithValue("total", 1.0))
+		Expect(w.do(http.MethodPost, "/apply?delete=body", "").status).To(Equal(http.StatusBadRequest))
+		Expect(w.do(http.MethodPost, "/apply?delete=body", "type: Pod\nname: x\n").status).To(Equal(http.StatusBadRequest))
+	})
+
+	It("is planned beside one other, and not more", func() {
+		w := newWorld(setup{})
+		for range cap(w.server.plans) {
+			w.server.plans <- struct{}{}
+		}
+		refused := w.do(http.MethodPost, "/plan", "type: Mesh\nname: m\n")
+		Expect(refused.status).To(Equal(http.StatusServiceUnavailable))
+		Expect(refused.header.Get("Retry-After")).To(Equal("1"))
+		Expect(refused.problem().Detail).To(HavePrefix("Two plans are being made"))
+		<-w.server.plans
+		for range 3 {
+			planned(w.do(http.MethodPost, "/plan", "type: Mesh\nname: m\n"))
+		}
+		Expect(w.do(http.MethodPost, "/plan", "type: Mesh\nname: X\n").status).To(Equal(http.StatusBadRequest))
+		planned(w.do(http.MethodPost, "/plan", "type: Mesh\nname: m\n"))
 	})
 
 	It("is not done at all where a part of it is not valid, and everything that is not is said", func() {
@@ -121,6 +159,7 @@ conf: {destination: {version: v1}}
 			missing := w.do(http.MethodPost, path+"?delete=TrafficRoute/default/backend&delete=Mesh/nope", nil)
 			Expect(missing.status).To(Equal(http.StatusNotFound))
 			Expect(missing.problem().Detail).To(ContainSubstring(`Mesh "nope"`))
+			Expect(missing.problem().Missing).To(Equal("Mesh/nope"))
 		}
 	})
 
@@ -142,6 +181,18 @@ conf: {destination: {version: v1}}
 		Entry("another kind", "MeshTimeout/default/web"),
 		Entry("a path", "Dataplane/default/web/.."),
 	)
+
+	It("takes no conditions, which are those of one resource", func() {
+		w := newWorld(setup{})
+		for _, path := range []string{"/apply", "/plan"} {
+			for _, condition := range []header{{"If-Match", "*"}, {"If-None-Match", "*"}} {
+				got := w.do(http.MethodPost, path, "type: Mesh\nname: m\n", condition)
+				Expect(got.status).To(Equal(http.StatusBadRequest))
+				Expect(got.problem().Detail).To(ContainSubstring(condition.name))
+			}
+		}
+		Expect(w.get("/meshes/m").status).To(Equal(http.StatusNotFound))
+	})
 
 	It("needs something to do", func() {
 		w := newWorld(setup{})

@@ -23,14 +23,14 @@ func (s *server) inspectMirrors(w http.ResponseWriter, r *http.Request) error {
 	return s.answerMirrors(w, r, func() ([]status.Mirror, error) {
 		key := api.Key{Kind: api.KindDataplane, Mesh: r.PathValue("mesh"), Name: r.PathValue("name")}
 		if _, ok := s.catalog.Get(key); !ok {
-			return nil, catalog.ErrNotFound
+			return nil, &catalog.NotFoundError{Key: key}
 		}
 		if s.inspect == nil {
 			return nil, nil
 		}
 		mirrors, err := s.inspect(r.Context(), key.Mesh, key.Name)
 		if errors.Is(err, generate.ErrNoDataplane) {
-			err = catalog.ErrNotFound // the host has not come to it yet
+			err = &catalog.NotFoundError{Key: key} // the host has not come to it yet
 		}
 		return mirrors, err
 	})

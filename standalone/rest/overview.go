@@ -110,7 +110,7 @@ func (s *server) getOverview(k kind) func(http.ResponseWriter, *http.Request) er
 		}
 		entry, ok := s.catalog.Get(k.key(r))
 		if !ok {
-			return catalog.ErrNotFound
+			return &catalog.NotFoundError{Key: k.key(r)}
 		}
 		items, err := s.overviews(r, []catalog.Entry{entry})
 		if err != nil {

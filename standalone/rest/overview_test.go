@@ -6,6 +6,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"github.com/kuma-mirror/kuma-mirror/standalone/ads"
 )
 
 var _ = Describe("overviews of data planes", func() {
@@ -44,6 +46,17 @@ var _ = Describe("overviews of data planes", func() {
 		Expect(subscription["status"]).To(HaveKey("lastUpdateTime"))
 		Expect(subscription).NotTo(HaveKey("disconnectTime"), "which would mean offline")
 		Expect(subscription["controlPlaneInstanceId"]).To(Equal(w.get("/").JSON()["instanceId"]))
+	})
+
+	It("go on with a stream that begins before the broken one has ended", func() {
+		s := streams{byNode: map[string]subscriptionStatus{}, open: map[string]int{}}
+		for _, kind := range []ads.EventKind{ads.Connected, ads.Acknowledged, ads.Connected, ads.Acknowledged, ads.Disconnected} {
+			s.Event(ads.Event{Node: "default.web", Kind: kind})
+		}
+		Expect(s.status("default.web").Total.Acknowledged).To(BeEquivalentTo(1))
+		s.Event(ads.Event{Node: "default.web", Kind: ads.Disconnected})
+		Expect(s.byNode).To(BeEmpty())
+		Expect(s.open).To(BeEmpty())
 	})
 
 	It("are listed as the data planes are, under both of Kuma's names", func() {

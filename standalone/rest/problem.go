@@ -22,6 +22,11 @@ type problem struct {
 	// Instance finds the request in the log; set where there is more to find.
 	Instance          string             `json:"instance,omitempty"`
 	InvalidParameters []invalidParameter `json:"invalid_parameters,omitempty"`
+	// Missing is the resource that is not there, as KIND/MESH/NAME: no other
+	// server's 404, nor that of a path, has one.
+	Missing string `json:"missing,omitempty"`
+	// Stored is what would be lost.
+	Stored catalog.Counts `json:"stored,omitempty"`
 
 	// header is added to the answer.
 	header http.Header
@@ -53,6 +58,13 @@ func badParameter(field, format string, args ...any) *problem {
 	return p
 }
 
+// notFound is the problem with a resource that is not there.
+func notFound(key api.Key) *problem {
+	p := newProblem(http.StatusNotFound, "Not found")
+	p.Missing = textOf(key)
+	return p
+}
+
 func (p *problem) with(header, value string) *problem {
 	if p.header == nil {
 		p.header = http.Header{}
@@ -71,7 +83,9 @@ func problemOf(err error) *problem {
 		known       *problem
 		invalid     *catalog.InvalidError
 		violations  api.Violations
+		missing     *catalog.NotFoundError
 		conflict    *catalog.ConflictError
+		notEmpty    *catalog.NotEmptyError
 		readOnly    *catalog.ReadOnlyError
 		unavailable *catalog.UnavailableError
 	)
@@ -82,12 +96,16 @@ func problemOf(err error) *problem {
 		return invalidProblem(invalid.Violations, "")
 	case errors.As(err, &violations):
 		return invalidProblem(violations, "")
-	case errors.Is(err, catalog.ErrNotFound):
-		return newProblem(http.StatusNotFound, "Not found")
+	case errors.As(err, &missing):
+		return notFound(missing.Key)
 	case errors.Is(err, catalog.ErrPrecondition):
 		return newProblem(http.StatusPreconditionFailed, "The resource is not what If-Match or If-None-Match says; read it again")
 	case errors.As(err, &conflict):
 		return newProblem(http.StatusConflict, "%s", conflict.Error())
+	case errors.As(err, &notEmpty):
+		p := newProblem(http.StatusConflict, "%s; with force=true it is replaced", notEmpty)
+		p.Stored = notEmpty.Stored
+		return p
 	case errors.As(err, &readOnly) && readOnly.File == "":
 		return newProblem(http.StatusMethodNotAllowed, "%s", readOnly.Error())
 	case errors.As(err, &readOnly):
@@ -124,7 +142,8 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, title string, err 
 	p := *problemOf(err)
 	p.Type = "/std-errors"
 	p.Title = cmp.Or(p.Title, title)
-	if p.Status >= http.StatusInternalServerError {
+	// One that is made here is no failure: it says what to do.
+	if known := (*problem)(nil); p.Status >= http.StatusInternalServerError && !errors.As(err, &known) {
 		p.Instance = newID(8)
 		s.log.ErrorContext(r.Context(), "a request failed", "method", r.Method, "path", r.URL.Path, "status", p.Status, "instance", p.Instance, "error", err)
 	}

@@ -19,8 +19,11 @@ func (s *server) requireMesh(r *http.Request) error {
 	if name == "" { // a list over all of them
 		return nil
 	}
-	if _, ok := s.catalog.Get(api.Key{Kind: api.KindMesh, Name: name}); !ok {
-		return &problem{Status: http.StatusNotFound, Title: "Failed to retrieve Mesh", Detail: "Not found"}
+	key := api.Key{Kind: api.KindMesh, Name: name}
+	if _, ok := s.catalog.Get(key); !ok {
+		p := notFound(key)
+		p.Title = "Failed to retrieve Mesh"
+		return p
 	}
 	return nil
 }
@@ -72,7 +75,7 @@ func (s *server) get(k kind) func(http.ResponseWriter, *http.Request) error {
 		}
 		entry, ok := s.catalog.Get(k.key(r))
 		if !ok {
-			return catalog.ErrNotFound
+			return &catalog.NotFoundError{Key: k.key(r)}
 		}
 		format, err := choice(r, "format", "universal", "kubernetes", "k8s")
 		if err != nil {
@@ -134,11 +137,5 @@ func encode(r *api.Resource, form api.Form) (json.RawMessage, error) {
 
 // notModified says whether the client has the representation already.
 func notModified(r *http.Request, etag string) bool {
-	for _, have := range strings.Split(strings.Join(r.Header.Values("If-None-Match"), ","), ",") {
-		have = strings.TrimSpace(have)
-		if have == "*" || strings.TrimPrefix(have, "W/") == etag {
-			return true
-		}
-	}
-	return false
+	return catalog.Matches(strings.Join(r.Header.Values("If-None-Match"), ", "), etag, true)
 }

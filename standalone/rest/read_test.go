@@ -161,6 +161,7 @@ var _ = Describe("reading", func() {
 		Expect(missing.status).To(Equal(http.StatusNotFound))
 		Expect(missing.problem().Title).To(Equal("Could not retrieve a resource"))
 		Expect(missing.problem().Detail).To(Equal("Not found"))
+		Expect(missing.problem().Missing).To(Equal("TrafficRoute/default/nope"))
 		for _, path := range []string{"/meshes/nope", "/meshes/default/dataplanes/nope/_overview"} {
 			Expect(w.get(path).status).To(Equal(http.StatusNotFound), path)
 		}
@@ -170,6 +171,7 @@ var _ = Describe("reading", func() {
 			got := w.get(path)
 			Expect(got.status).To(Equal(http.StatusNotFound), path)
 			Expect(got.problem().Title).To(Equal("Failed to retrieve Mesh"), path)
+			Expect(got.problem().Missing).To(Equal("Mesh/nope"), path)
 		}
 	})
 

@@ -45,18 +45,22 @@ type Options struct {
 // New returns the API. It authenticates nobody and bounds nothing but the
 // length of bodies: connections, headers, time and who may call are those of
 // the server it is mounted on.
-func New(o Options) http.Handler {
+func New(o Options) http.Handler { return newServer(o).router() }
+
+func newServer(o Options) *server {
 	s := &server{
 		catalog:  o.Catalog,
 		readOnly: o.Store == nil,
 		host:     o.Host,
-		streams:  streams{byNode: map[string]subscriptionStatus{}},
+		streams:  streams{byNode: map[string]subscriptionStatus{}, open: map[string]int{}},
 		mirrors:  o.Mirrors,
 		inspect:  o.Inspect,
 		index:    newIndex(o.Version),
 		started:  time.Now().UTC(),
 		config:   o.Config,
 		log:      o.Log,
+		plans:    make(slots, 2),
+		restores: make(slots, 1),
 	}
 	if s.config == nil {
 		s.config = struct{}{}
@@ -67,7 +71,7 @@ func New(o Options) http.Handler {
 	if s.log == nil {
 		s.log = slog.Default()
 	}
-	return s.router()
+	return s
 }
 
 type server struct {
@@ -81,4 +85,7 @@ type server struct {
 	started  time.Time
 	config   any
 	log      *slog.Logger
+	// plans and restores bound what takes all of a processor, or 256 MiB.
+	plans    slots
+	restores slots
 }

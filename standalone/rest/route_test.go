@@ -37,6 +37,13 @@ var _ = Describe("paths and methods", func() {
 		Entry("GET of what takes POST", http.MethodGet, "/apply", http.StatusMethodNotAllowed),
 	)
 
+	It("are no resources that are missing", func() {
+		w := newWorld(setup{})
+		for _, path := range []string{"/nope", "/meshes/default/meshtimeouts/a", "/meshes//traffic-routes"} {
+			Expect(w.get(path).problem().Missing).To(BeEmpty(), path)
+		}
+	})
+
 	It("take a slash at the end, as Kuma's do", func() {
 		w := newWorld(setup{})
 		Expect(names(w.get("/meshes/"))).To(Equal([]string{"default"}))

@@ -12,6 +12,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/kuma-mirror/kuma-mirror/standalone/catalog"
 	"github.com/kuma-mirror/kuma-mirror/standalone/plan"
 	"github.com/kuma-mirror/kuma-mirror/standalone/status"
 )
@@ -34,6 +35,7 @@ var _ = DescribeTable("the schema has the fields of what is answered, and no oth
 	Entry("mirrors", "Mirror", status.Mirror{}),
 	Entry("plans", "Plan", plan.Plan{}),
 	Entry("what was applied", "Applied", plan.Resource{}),
+	Entry("what was restored", "Restored", catalog.Restored{}),
 	Entry("errors", "Problem", problem{}),
 	Entry("the index", "Index", index{}),
 	Entry("what was written", "Written", putAnswer{}),
@@ -41,7 +43,7 @@ var _ = DescribeTable("the schema has the fields of what is answered, and no oth
 )
 
 // opaque are the fields whose inside is the user's, or another schema's.
-var opaque = []string{"shadow.tags", "diffs", "labels", "dataplane", "dataplanes.mirrors.before.destination", "dataplanes.mirrors.after.destination"}
+var opaque = []string{"shadow.tags", "stored", "replaced", "restored", "diffs", "labels", "dataplane", "dataplanes.mirrors.before.destination", "dataplanes.mirrors.after.destination"}
 
 // given returns the paths of all fields of some JSON.
 func given(at string, value any) map[string]bool {

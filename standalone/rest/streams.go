@@ -13,6 +13,9 @@ import (
 type streams struct {
 	mu     sync.Mutex
 	byNode map[string]subscriptionStatus
+	// open counts the streams of each node: one that is broken may end after
+	// the next has begun.
+	open map[string]int
 }
 
 func (s *streams) status(node string) subscriptionStatus {
@@ -29,8 +32,12 @@ func (s *streams) Event(e ads.Event) {
 	switch e.Kind {
 	case ads.Connected:
 		status = subscriptionStatus{}
+		s.open[e.Node]++
 	case ads.Disconnected:
-		delete(s.byNode, e.Node)
+		if s.open[e.Node]--; s.open[e.Node] <= 0 {
+			delete(s.open, e.Node)
+			delete(s.byNode, e.Node)
+		}
 		return
 	case ads.Acknowledged:
 		status.Total.Sent++

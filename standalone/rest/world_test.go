@@ -32,6 +32,7 @@ import (
 // world is an API on a store, and maybe files, of its own.
 type world struct {
 	catalog *catalog.Catalog
+	server  *server
 	url     string
 	client  *http.Client
 	xds     string
@@ -81,7 +82,8 @@ func newWorld(s setup) *world {
 	if s.options != nil {
 		s.options(&options)
 	}
-	handler := New(options)
+	w.server = newServer(options)
+	handler := w.server.router()
 	if s.wrap != nil {
 		handler = s.wrap(handler)
 	}
@@ -215,6 +217,6 @@ func (w *world) has(documents string) {
 	GinkgoHelper()
 	resources, err := api.Parse("spec", []byte(documents))
 	Expect(err).NotTo(HaveOccurred())
-	_, err = w.catalog.Change(context.Background(), resources, nil, false)
+	_, err = w.catalog.Change(context.Background(), resources, nil)
 	Expect(err).NotTo(HaveOccurred())
 }

@@ -185,8 +185,11 @@ conf:
 			Expect(refused.status).To(Equal(http.StatusMethodNotAllowed), refused.body)
 			Expect(refused.problem().Detail).To(ContainSubstring("--data-dir"))
 			Expect(refused.header).To(HaveKey("Allow"))
-			Expect(refused.header.Get("Allow")).NotTo(ContainSubstring("PUT"))
+			Expect(refused.header.Get("Allow")).NotTo(Or(ContainSubstring("PUT"), ContainSubstring("POST")))
 		}
+		Expect(w.do(http.MethodPost, "/plan", "type: Mesh\nname: other\n").body).To(ContainSubstring(`"result": "created"`), "which writes nothing")
+		Expect(w.do(http.MethodPost, "/plan", "type: Mesh\nname: filed\nlabels: {a: b}\n").status).To(Equal(http.StatusConflict), "as a write would be")
+		Expect(w.do(http.MethodOptions, "/plan", nil).header.Get("Allow")).To(Equal("OPTIONS, POST"))
 		Expect(w.do(http.MethodOptions, "/meshes/filed", nil).header.Get("Allow")).To(Equal("GET, HEAD, OPTIONS"))
 		Expect(w.get("/_resources").body).To(ContainSubstring(`"readOnly": true`))
 		Expect(w.get("/meshes/filed").status).To(Equal(http.StatusOK))

@@ -14,12 +14,23 @@ const MaxBackupBytes = 256 << 20
 
 // Backup writes a copy of the store to w, as it is at one moment; writes go on
 // meanwhile. It can take the place of the store's file. One that was cut off is
-// refused by Open and ReadBackup.
+// refused by Open and ReadBackup; of one that is too long for ReadBackup the log
+// warns.
 func (s *Store) Backup(w io.Writer) error {
-	return s.db.View(func(tx *bbolt.Tx) error {
-		_, err := tx.WriteTo(w)
+	size, err := s.copyTo(w)
+	if err == nil && size > s.o.maxBackup {
+		s.o.Log.Warn("a backup is longer than a restore takes; it can only take the place of the store's file while kuma-mirror does not run",
+			"file", s.path, "bytes", size, "most", s.o.maxBackup)
+	}
+	return err
+}
+
+func (s *Store) copyTo(w io.Writer) (size int64, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		size, err = tx.WriteTo(w)
 		return err
 	})
+	return size, err
 }
 
 // ReadBackup returns what is in a backup, brought up to date where it is an
@@ -28,12 +39,12 @@ func (s *Store) Backup(w io.Writer) error {
 // The error is ErrDamaged or ErrNewer for what the backup holds, else that of
 // reading it or, for an older version's, of the disk.
 func (s *Store) ReadBackup(r io.Reader) ([]Record, error) {
-	data, err := io.ReadAll(io.LimitReader(r, MaxBackupBytes+1))
+	data, err := io.ReadAll(io.LimitReader(r, s.o.maxBackup+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > MaxBackupBytes {
-		return nil, damaged("it is longer than %d bytes (256 MiB)", MaxBackupBytes)
+	if int64(len(data)) > s.o.maxBackup {
+		return nil, damaged("it is longer than %d bytes", s.o.maxBackup)
 	}
 	h, err := verify(data, s.o.migrations)
 	if err != nil {

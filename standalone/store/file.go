@@ -155,8 +155,8 @@ func (s *Store) create() error {
 	if err := errors.Join(db.Update(head{Schema: s.o.migrations.schema()}.write), db.Close()); err != nil {
 		return err
 	}
-	// Another process may have made one meanwhile; that is not replaced.
-	if err := os.Link(temp.Name(), s.path); err != nil && !errors.Is(err, fs.ErrExist) {
+	// Another process may have made one meanwhile.
+	if err := Publish(temp.Name(), s.path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	s.o.Log.Info("a new store, with nothing in it", "file", s.path)

@@ -335,6 +335,19 @@ var _ = Describe("the file of a store", func() {
 			Eventually(taken).WithTimeout(10 * time.Second).Should(Receive(BeNil()))
 		})
 
+		It("that is too long to be read is taken with a warning, and still takes the place of the file", func() {
+			Expect(s.Close()).To(Succeed())
+			o, log := quiet(), gbytes.NewBuffer()
+			o.Log, o.maxBackup = slog.New(slog.NewTextHandler(log, nil)), 10
+			s = opened(dir, o)
+			Expect(log.Contents()).To(BeEmpty())
+			data := backup(s)
+			Expect(log).To(gbytes.Say("a backup is longer than a restore takes.*can only take the place of the store's file.*most=10"))
+			_, err := s.ReadBackup(bytes.NewReader(data))
+			Expect(err).To(And(MatchError(ErrDamaged), MatchError(ContainSubstring("longer than 10 bytes"))))
+			holds(opened(file(data), quiet()), "a=1", "b=1", "c=1")
+		})
+
 		It("of an older version is brought up to date", func() {
 			data := backup(s)
 			later := opened(GinkgoT().TempDir(), Options{Log: quiet().Log, migrations: version2})

@@ -73,7 +73,8 @@ func (s *Store) keep(path string) error {
 		return err
 	}
 	defer func() { _ = os.Remove(temp.Name()) }()
-	if err := errors.Join(s.Backup(temp), temp.Sync(), temp.Close()); err != nil {
+	_, copied := s.copyTo(temp)
+	if err := errors.Join(copied, temp.Sync(), temp.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(temp.Name(), path); err != nil {

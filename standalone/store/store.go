@@ -41,6 +41,7 @@ type Options struct {
 	// For tests: what stands for the disk and for later versions.
 	openFile   openFile   // nil means os.OpenFile
 	migrations migrations // nil means those there are
+	maxBackup  int64      // 0 means MaxBackupBytes
 }
 
 type openFile func(path string, flag int, mode os.FileMode) (*os.File, error)
@@ -101,6 +102,9 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	if o.migrations == nil {
 		o.migrations = allMigrations()
+	}
+	if o.maxBackup == 0 {
+		o.maxBackup = MaxBackupBytes
 	}
 	s := &Store{path: filepath.Join(dir, FileName), o: o, undo: map[place][]byte{}}
 	if err := s.create(); err != nil {

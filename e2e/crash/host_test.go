@@ -2,11 +2,13 @@ package crash_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -22,6 +24,7 @@ type host struct {
 	*gexec.Session
 	url    string // of its API, once it is up
 	client *http.Client
+	killed time.Time // when it was about to be
 }
 
 // begin starts a host on the directory, which need not come up.
@@ -62,6 +65,7 @@ func start(dir string) *host {
 
 // kill ends the process with SIGKILL and waits until it is gone.
 func (h *host) kill() {
+	h.killed = time.Now()
 	h.Kill()
 	<-h.Exited
 	h.client.CloseIdleConnections()
@@ -69,7 +73,17 @@ func (h *host) kill() {
 
 // send returns the status and body of an answer, or why there is none.
 func (h *host) send(method, path, contentType, body string) (int, string, error) {
-	request, err := http.NewRequest(method, h.url+path, strings.NewReader(body))
+	return h.sendTold(method, path, contentType, body, func() {})
+}
+
+// sendTold is send that calls sent when all of the request is on its way.
+func (h *host) sendTold(method, path, contentType, body string, sent func()) (int, string, error) {
+	ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{WroteRequest: func(w httptrace.WroteRequestInfo) {
+		if w.Err == nil {
+			sent()
+		}
+	}})
+	request, err := http.NewRequestWithContext(ctx, method, h.url+path, strings.NewReader(body))
 	if err != nil {
 		return 0, "", err
 	}

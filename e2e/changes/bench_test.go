@@ -5,13 +5,12 @@ import (
 	"net"
 	"os/exec"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
 	"github.com/onsi/gomega/gexec"
+	"github.com/prometheus/procfs"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -139,10 +138,10 @@ func BenchmarkHostMemory(b *testing.B) {
 	w.Envoy(b.Context(), binary, "web", ads.Delta)
 	for b.Loop() {
 		time.Sleep(time.Second)
-		out, err := exec.Command("ps", "-o", "rss=", "-p", strconv.Itoa(cmd.Process.Pid)).Output()
+		process, err := procfs.NewProc(cmd.Process.Pid)
 		Expect(err).NotTo(HaveOccurred())
-		kilobytes, err := strconv.Atoi(strings.TrimSpace(string(out)))
+		stat, err := process.Stat()
 		Expect(err).NotTo(HaveOccurred())
-		b.ReportMetric(float64(kilobytes)/1000, "MB-resident")
+		b.ReportMetric(float64(stat.ResidentMemory())/1e6, "MB-resident")
 	}
 }

@@ -1,7 +1,6 @@
 package load_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	"github.com/onsi/gomega/gexec"
+	"github.com/prometheus/procfs"
 
 	"github.com/kuma-mirror/kuma-mirror/e2e/world"
 )
@@ -134,11 +134,11 @@ func (h *host) generations(ctx context.Context) (float64, error) {
 
 // resident is the memory of the process in MB.
 func (h *host) resident() float64 {
-	out, err := exec.Command("ps", "-o", "rss=", "-p", strconv.Itoa(h.Command.Process.Pid)).Output()
+	process, err := procfs.NewProc(h.Command.Process.Pid)
 	Expect(err).NotTo(HaveOccurred())
-	kilobytes, err := strconv.Atoi(string(bytes.TrimSpace(out)))
+	stat, err := process.Stat()
 	Expect(err).NotTo(HaveOccurred())
-	return float64(kilobytes) / 1000
+	return float64(stat.ResidentMemory()) / 1e6
 }
 
 // cpu is how many seconds of a core the process has had.

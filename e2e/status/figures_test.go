@@ -201,8 +201,9 @@ destination: {kuma.io/service: backend, version: v1}
 					g.Expect(w.ShadowErrorRate).To(HaveValue(BeNumerically("~", 24.0/64)))
 					g.Expect(w.PrimaryErrorRate).To(HaveValue(BeZero()))
 					g.Expect(w.ShadowLatency).NotTo(BeNil())
-					g.Expect(w.ShadowLatency.P50).To(BeNumerically("~", 62, 8))
-					g.Expect(w.PrimaryLatency.P50).To(BeNumerically("<", 20))
+					// It answers after 60 ms; what the machine adds to both is no matter.
+					g.Expect(w.ShadowLatency.P50).To(BeNumerically(">=", 59))
+					g.Expect(w.ShadowLatency.P50 - w.PrimaryLatency.P50).To(BeNumerically(">=", 40))
 					g.Expect(got(shadow, "/a")).To(Equal(64))
 				})
 			})

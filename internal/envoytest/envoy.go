@@ -188,6 +188,9 @@ func (e *Envoy) AdminAddress() string { return e.admin }
 // Logs returns what Envoy has logged so far, at most the last megabyte.
 func (e *Envoy) Logs() string { return e.logs.String() }
 
+// PID is the number of its process.
+func (e *Envoy) PID() int { return e.process.PID() }
+
 // Done is closed when the process has ended.
 func (e *Envoy) Done() <-chan struct{} { return e.process.Done() }
 

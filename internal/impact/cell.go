@@ -120,6 +120,9 @@ func (e *experiment) run(ctx context.Context, base memory) error {
 	if err := e.heal(ctx, &e.cell); err != nil {
 		return err
 	}
+	if e.cell.LeftAllocated, err = e.leftMemory(ctx, base); err != nil {
+		return err
+	}
 	after, err := e.counters(ctx)
 	if err != nil {
 		return err
@@ -302,6 +305,24 @@ func (b *bench) settle(ctx context.Context) (map[string]int64, error) {
 		stats, err := b.envoy.stats(ctx, shadowStats)
 		if err != nil || stats["upstream_rq_active"]+stats["upstream_rq_pending_active"] == 0 || time.Now().After(end) {
 			return stats, err
+		}
+		if !wait(ctx, 20*time.Millisecond) {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// leftMemory waits, not for long, until Envoy has given back what it took, and
+// returns what it holds more than at the base then.
+func (b *bench) leftMemory(ctx context.Context, base memory) (*int64, error) {
+	for end := time.Now().Add(MaxResume); ; {
+		m, err := b.envoy.memory(ctx)
+		if err != nil {
+			return nil, err
+		}
+		left := m.allocated - base.allocated
+		if left <= MaxLeft || time.Now().After(end) {
+			return &left, nil
 		}
 		if !wait(ctx, 20*time.Millisecond) {
 			return nil, ctx.Err()

@@ -15,6 +15,8 @@ type totals struct {
 	resumed                 Cell
 	leftRequests            int64
 	leftConnections         int64
+	leftAllocated           Cell // of measured ones, of which there are
+	leftMeasured            int
 }
 
 func (r *Results) totals(protections bool) totals {
@@ -49,6 +51,12 @@ func (r *Results) totals(protections bool) totals {
 		}
 		t.leftRequests += c.LeftRequests
 		t.leftConnections = max(t.leftConnections, c.LeftConnections)
+		if c.LeftAllocated != nil {
+			t.leftMeasured++
+			if t.leftAllocated.LeftAllocated == nil || *c.LeftAllocated > *t.leftAllocated.LeftAllocated {
+				t.leftAllocated = c
+			}
+		}
 	}
 	t.uploads, t.bursts = estimate(uploads), estimate(bursts)
 	return t
@@ -147,16 +155,26 @@ func (r *Results) goalsSection() string {
 	goal(fmt.Sprintf("a shadow that is healthy again gets copies within %g s", MaxResume.Seconds()),
 		metIf(t.resumed.Resumed >= 0 && t.resumed.Resumed <= MaxResume.Seconds()),
 		"after %.1f s at most (%s, %s)", t.resumed.Resumed, t.resumed.name(), t.resumed.Load)
-	goal("nothing is left behind", metIf(t.leftRequests == 0 && t.leftConnections <= int64(r.Limits.MaxConcurrentRequests)),
+	goal("no copies and connections are left behind", metIf(t.leftRequests == 0 && t.leftConnections <= int64(r.Limits.MaxConcurrentRequests)),
 		"%d copies; at most %d idle connections, kept for the next copies", t.leftRequests, t.leftConnections)
+	if worst := t.leftAllocated; worst.LeftAllocated != nil {
+		v := metIf(*worst.LeftAllocated <= MaxLeft)
+		if v == met && t.leftMeasured < t.cells {
+			v = unknown
+		}
+		goal("no memory is left behind: at most "+mebibytes(MaxLeft)+", connections among it", v,
+			"%.1f MiB at most (%s, %s), of %d cells", float64(*worst.LeftAllocated)/(1<<20), worst.name(), worst.Load, t.leftMeasured)
+	}
 	r.rateGoals(goal)
 	if s := r.Soak; s != nil {
 		v := metIf(len(s.Problems()) == 0)
-		if v == met && s.Seconds < 600 {
+		allocated, resident, known := s.growth()
+		if v == met && (s.Seconds < 600 || !known) {
 			v = unknown
 		}
 		goal("ten minutes of shadows that change: no request fails, memory stays", v,
-			"%d of %s requests in %.0f s failed; see \"Soak\"", s.Failed, thousands(s.Requests), s.Seconds)
+			"%d of %s requests in %.0f s failed; from the second quarter to the last, the median of the memory changed by %+.1f MiB, of the resident one by %+.1f; see \"Soak\"",
+			s.Failed, thousands(s.Requests), s.Seconds, allocated/(1<<20), resident/(1<<20))
 	}
 	return m.String()
 }

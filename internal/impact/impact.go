@@ -203,6 +203,12 @@ const (
 	MaxUploadRatio = 1.05
 	// MemoryReserve is what Envoy may grow by beside the bodies it holds.
 	MemoryReserve = 64 << 20
+	// MaxLeft is how much more Envoy may hold, in bytes, when a bad shadow is
+	// healthy again: its connections, which are kept, have buffers.
+	MaxLeft = 16 << 20
+	// MaxSoakGrowth is how much the resident memory may grow over a soak, of
+	// which the allocator gives little back.
+	MaxSoakGrowth = 32 << 20
 	// MaxResume is how soon a shadow that is back has to get copies.
 	MaxResume = 5 * time.Second
 )

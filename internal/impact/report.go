@@ -273,6 +273,9 @@ func (r *Results) soakSection() string {
 	m.row("time of answers", fmt.Sprintf("p50 %s ms, p99 %s ms", number(s.Latency.P50), number(s.Latency.P99)))
 	m.row("memory by Envoy's count: at the start, at most, at the end", fmt.Sprintf("%s, %s, %s", mebibytes(first.Allocated), mebibytes(peak.Allocated), mebibytes(last.Allocated)))
 	m.row("memory by the system's", fmt.Sprintf("%s, %s, %s", mebibytes(first.Resident), mebibytes(peak.Resident), mebibytes(last.Resident)))
+	if allocated, resident, known := s.growth(); known {
+		m.row("the median of the last quarter over that of the second: by Envoy's count, by the system's", fmt.Sprintf("%+.1f MiB, %+.1f MiB", allocated/(1<<20), resident/(1<<20)))
+	}
 	m.row("copies left open at the end", fmt.Sprint(s.LeftRequests))
 	return m.String()
 }

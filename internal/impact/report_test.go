@@ -80,12 +80,12 @@ var _ = Describe("the report", func() {
 
 	It("holds what was seen against the goals", func() {
 		r := results(
-			cell(func(c *impact.Cell) { c.Upload.Pairs, c.LeftConnections = pairs(1.0, 1.0, 1.0, 1.0, 1.0, 1.02), 4 }),
+			cell(func(c *impact.Cell) { c.Upload.Pairs, c.LeftConnections = pairs(1.0, 1.0, 1.0, 1.0, 1.0, 1.02), 4 }, leaving(1)),
 			cell(func(c *impact.Cell) {
 				c.Protocol, c.Failed, c.Upload.Pairs = impact.HTTP2, 1, pairs(1.1, 1.2, 1.15, 1.15, 1.15, 1.15)
 				c.Answers.Mirrored.P99 = 10
 				c.Answers.Bursts = slices.Repeat([]impact.Burst{{Healthy: 5, Mirrored: 10}}, 6)
-			}),
+			}, leaving(3)),
 		)
 		r.Rates = []impact.Rate{
 			{Shadow: impact.NoMirror, Protocol: impact.HTTP1, Protections: true, PerSecond: 2000, Latency: impact.Latency{P99: 2},
@@ -94,7 +94,8 @@ var _ = Describe("the report", func() {
 				Rounds: slices.Repeat([]impact.Latency{{P99: 2}, {P99: 3}, {P99: 5}}, 2), Seconds: 5, EnvoyCPU: 2},
 			{Shadow: "refused", Protocol: impact.HTTP1, Protections: true, PerSecond: 2000, Seconds: 5, EnvoyCPU: 1.5},
 		}
-		r.Soak = &impact.Soak{Seconds: 600, Requests: 60_000, Resumed: 1, Memory: []impact.SoakMemory{{}}}
+		r.Soak = &impact.Soak{Seconds: 600, Requests: 60_000, Resumed: 1, Memory: append(
+			slices.Repeat([]impact.SoakMemory{{}}, 90), slices.Repeat([]impact.SoakMemory{{Allocated: 1 << 20, Resident: 2 << 20}}, 30)...)}
 		goals := section("goals", r)
 		for first, rest := range map[string]string{
 			"no request fails":  "1 of 200 requests in 2 cells failed | **no** |",
@@ -102,10 +103,11 @@ var _ = Describe("the report", func() {
 			"p99 of the burst":  "never-reads over http2 (10.0 ms, healthy 5.00; × 2.00 (2.00 to 2.00)); 1 cells have too few pairs to tell | **no** |",
 			"Envoy grows":       "the bound is 74 MiB | yes |",
 			"a shadow that is":  "after 1.0 s at most (never-reads over http1, burst) | yes |",
-			"nothing is left":   "0 copies; at most 4 idle connections, kept for the next copies | yes |",
+			"no copies and":     "0 copies; at most 4 idle connections, kept for the next copies | yes |",
+			"no memory is left": "3.0 MiB at most (never-reads over http2, burst), of 2 cells | yes |",
 			"a refused shadow":  "30.0 % of a core, healthy 40.0 % | yes |",
 			"a healthy shadow":  "× 1.50 (1.25 to 2.00) | yes |",
-			"ten minutes of sh": "0 of 60,000 requests in 600 s failed; see \"Soak\" | yes |",
+			"ten minutes of sh": "0 of 60,000 requests in 600 s failed; from the second quarter to the last, the median of the memory changed by +1.0 MiB, of the resident one by +2.0; see \"Soak\" | yes |",
 		} {
 			Expect(row(goals, first)).To(HaveSuffix(rest))
 		}
@@ -119,6 +121,11 @@ var _ = Describe("the report", func() {
 		goals := section("goals", r)
 		Expect(row(goals, "an upload")).To(HaveSuffix("beyond noise over it: none; 1 cells have too few pairs to tell | not known |"))
 		Expect(row(goals, "ten minutes")).To(HaveSuffix("| not known |"))
+	})
+
+	It("does not say that all memory is given back where it was not measured", func() {
+		r := results(cell(leaving(1)), cell(nil))
+		Expect(row(section("goals", r), "no memory")).To(HaveSuffix("of 1 cells | not known |"))
 	})
 
 	It("holds Envoys against each other", func() {

@@ -82,6 +82,9 @@ type Cell struct {
 	// afterwards; connections are kept for the next copies.
 	LeftRequests    int64 `json:"leftRequests"`
 	LeftConnections int64 `json:"leftConnections"`
+	// LeftAllocated is how much more Envoy held then, in bytes and by its own
+	// count, than before the load; nil in results of older labs.
+	LeftAllocated *int64 `json:"leftAllocatedBytes,omitempty"`
 	// Seconds that the load took, and CPU seconds of Envoy and of the shadow.
 	Seconds   float64 `json:"seconds"`
 	EnvoyCPU  float64 `json:"envoyCPUSeconds"`
@@ -295,6 +298,9 @@ func (r *Results) Problems(c Cell, b Bounds) []string {
 	}
 	if c.LeftConnections > int64(r.Limits.MaxConcurrentRequests) {
 		add("%d connections are still open", c.LeftConnections)
+	}
+	if c.LeftAllocated != nil && *c.LeftAllocated > MaxLeft {
+		add("Envoy still holds %s more than before; the bound is %s", mebibytes(*c.LeftAllocated), mebibytes(MaxLeft))
 	}
 	return out
 }

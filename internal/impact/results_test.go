@@ -14,16 +14,23 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/internal/impact"
 )
 
-func cell(change func(*impact.Cell)) impact.Cell {
+func cell(changes ...func(*impact.Cell)) impact.Cell {
 	c := impact.Cell{
 		Shadow: "never-reads", Load: "burst", Protocol: impact.HTTP1, Protections: true, Requests: 100, Resumed: 1,
 		Answers: &impact.Answers{Mirrored: impact.Latency{P99: 5}, Healthy: &impact.Latency{P99: 5}, Plain: impact.Latency{P99: 4}},
 		Upload:  &impact.Upload{Plain: 1, Mirrored: 1, Ratio: 1},
 	}
-	if change != nil {
-		change(&c)
+	for _, change := range changes {
+		if change != nil {
+			change(&c)
+		}
 	}
 	return c
+}
+
+// leaving is a cell after which Envoy holds so many MiB more.
+func leaving(mebibytes int64) func(*impact.Cell) {
+	return func(c *impact.Cell) { c.LeftAllocated = new(mebibytes << 20) }
 }
 
 // pairs of uploads with these ratios.
@@ -57,6 +64,7 @@ var _ = Describe("the verdict", func() {
 		Entry("a slow upload", func(c *impact.Cell) { c.Upload.Ratio = 1.06 }, "1.06 times as long"),
 		Entry("uploads that are slow again and again", func(c *impact.Cell) { c.Upload.Pairs = pairs(1.06, 1.07, 1.2, 1.07, 1.09, 1.06) },
 			"1.07 (1.06 to 1.20) times as long"),
+		Entry("memory that is held on to", leaving(17), "Envoy still holds 17 MiB more than before; the bound is 16 MiB"),
 		Entry("slow answers", func(c *impact.Cell) { c.Answers.Mirrored.P99 = 6.1 }, "p99 is 6.1 ms"),
 		Entry("bursts that are slow again and again", func(c *impact.Cell) {
 			c.Answers.Mirrored.P99 = 6
@@ -96,6 +104,24 @@ var _ = Describe("the verdict", func() {
 		r.Soak = &impact.Soak{Requests: 10, Failed: 1, LeftRequests: 2, Resumed: -1, Memory: []impact.SoakMemory{{Allocated: 1 << 20}, {Allocated: 80 << 20}}}
 		Expect(r.AllProblems(impact.Goals)).To(HaveLen(4))
 	})
+
+	DescribeTable("tells memory that grows in a soak from memory that goes up and down", func(allocated, resident func(i int) int64, problems ...string) {
+		r := results()
+		r.Soak = &impact.Soak{Requests: 10, Resumed: 1}
+		for i := range 120 {
+			r.Soak.Memory = append(r.Soak.Memory, impact.SoakMemory{Allocated: allocated(i) << 20, Resident: resident(i) << 20})
+		}
+		var expected []any
+		for _, p := range problems {
+			expected = append(expected, ContainSubstring(p))
+		}
+		Expect(r.AllProblems(impact.Goals)).To(ConsistOf(expected...))
+	},
+		Entry("up and down", func(i int) int64 { return int64(20 + i%7*5) }, func(i int) int64 { return int64(100 + i%5*9) }),
+		Entry("more at first", func(i int) int64 { return int64(min(20+i, 50)) }, func(i int) int64 { return int64(min(100+2*i, 160)) }),
+		Entry("growing by its own count", func(i int) int64 { return int64(20 + i/2) }, func(int) int64 { return 120 }, "30.0 MiB higher"),
+		Entry("growing by the system's", func(int) int64 { return 20 }, func(i int) int64 { return int64(120 + i) }, "60.0 MiB"),
+	)
 })
 
 var _ = Describe("an estimate", func() {

@@ -111,10 +111,19 @@ var lines = []line{
 	}},
 	{tokenAPI, "an address that sent more unknown tokens than that", "everything else, with whatever token", "429", func(h *host) []string {
 		h.run(loopback, h.tokens())
-		for range 13 { // one comes back each second
-			h.ask(request{path: "/meshes", token: wrongToken})
+		var answers []string
+		for _, r := range reads[:2] {
+			r.token = adminToken
+			answers = append(answers, crowdedOut("429", func() string { return h.ask(r) },
+				func() { h.ask(request{path: "/meshes", token: wrongToken}) }))
 		}
-		return all(h, with(adminToken), reads[:2])
+		return answers
+	}},
+	{tokenAPI, "an address that sent as many unknown tokens to xDS", "what its token may do", yes, func(h *host) []string {
+		h.run(loopback, h.tokens(), h.xdsTokens())
+		Expect(crowdedOut("ResourceExhausted", func() string { return h.connect(proxy{token: proxyToken}, "web") },
+			func() { h.connect(proxy{token: wrongToken}, "web") })).To(Equal("ResourceExhausted"))
+		return all(h, with(adminToken), reads, writes)
 	}},
 	{tokenAPI, "a token of the role `reader`", "`GET`, `HEAD`, `OPTIONS`, `POST /plan`", yes, func(h *host) []string {
 		h.run(loopback, h.tokens())
@@ -179,10 +188,8 @@ var lines = []line{
 	}},
 	{tokenXDS, "an address that sent more than 10 unknown tokens at once", "any data plane, with whatever token", "ResourceExhausted", func(h *host) []string {
 		h.run(loopback, h.xdsTokens())
-		for range 13 {
-			h.connect(proxy{token: wrongToken}, "web")
-		}
-		return []string{h.connect(proxy{token: proxyToken}, "web")}
+		return []string{crowdedOut("ResourceExhausted", func() string { return h.connect(proxy{token: proxyToken}, "web") },
+			func() { h.connect(proxy{token: wrongToken}, "web") })}
 	}},
 	{tokenXDS, "a token", "any data plane", yes, func(h *host) []string {
 		h.run(loopback, h.xdsTokens())
@@ -201,6 +208,13 @@ var lines = []line{
 		stream, err := h.discover(proxy{token: webToken}, "web")
 		Expect(err).NotTo(HaveOccurred())
 		h.write("xds-tokens", proxyToken)
+		return []string{cut(stream.Recv)}
+	}},
+	{tokenXDS, "a token that was bound to another data plane in the file, after 2 s", "a connection that it opened before", none, func(h *host) []string {
+		h.run(loopback, h.xdsTokens())
+		stream, err := h.discover(proxy{token: proxyToken}, "web")
+		Expect(err).NotTo(HaveOccurred())
+		h.write("xds-tokens", proxyToken+" default/api")
 		return []string{cut(stream.Recv)}
 	}},
 
@@ -227,6 +241,14 @@ var lines = []line{
 	{certXDS, "a certificate in the name `spiffe://DOMAIN/mesh/default/dataplane/web`", "another data plane", denied, func(h *host) []string {
 		h.run(loopback, h.tls(), h.clientCA())
 		return []string{h.connect(proxy{cert: certificate(h.proxies, nil, "spiffe://example.com/mesh/default/dataplane/web")}, "api")}
+	}},
+	{certXDS, "a certificate in a name that is almost such a one, as `spiffe://DOMAIN/mesh/default/dataplane/web/`", "any data plane", unauthentic, func(h *host) []string {
+		h.run(loopback, h.tls(), h.clientCA())
+		var answers []string
+		for _, name := range []string{"/mesh/default/dataplane/web/", "/mesh/default/dataplane/", "/mesh/default/dataplane/web%2Fx", "/mesh/default/web"} {
+			answers = append(answers, h.connect(proxy{cert: certificate(h.proxies, nil, "spiffe://example.com"+name)}, "web"))
+		}
+		return answers
 	}},
 	{certXDS, "a certificate whose authority was taken out of the file, after 2 s", "a connection that it opened before", none, func(h *host) []string {
 		h.run(loopback, h.tls(), h.clientCA())
@@ -258,6 +280,19 @@ var lines = []line{
 		Expect(h.Err).To(gbytes.Say("WARN.*insecure: --xds-address 0.0.0.0:0 can be reached from other machines"))
 		return []string{h.connect(proxy{}, "web")}
 	}},
+}
+
+// crowdedOut sends bad tokens until a good one gets the expected answer, and
+// returns that: tries come back with time, however long the others took.
+func crowdedOut(expected string, good func() string, bad func()) string {
+	GinkgoHelper()
+	Eventually(func() string {
+		for range 3 {
+			bad()
+		}
+		return good()
+	}).WithTimeout(time.Minute).WithPolling(time.Millisecond).Should(Equal(expected))
+	return expected
 }
 
 // refused starts a host that must not come up.

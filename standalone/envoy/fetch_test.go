@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -21,9 +22,14 @@ import (
 
 type bootstraps struct {
 	api.UnimplementedBootstrapServiceServer
+	// busy, where it is set, says whether this address has to wait.
+	busy func() bool
 }
 
-func (bootstraps) GetBootstrap(_ context.Context, r *api.GetBootstrapRequest) (*api.GetBootstrapResponse, error) {
+func (b bootstraps) GetBootstrap(_ context.Context, r *api.GetBootstrapRequest) (*api.GetBootstrapResponse, error) {
+	if b.busy != nil && b.busy() {
+		return nil, status.Error(codes.ResourceExhausted, "too many unknown tokens have come from this address")
+	}
 	if r.GetDataplane() != "web" {
 		return nil, status.Error(codes.NotFound, "there is only web")
 	}
@@ -79,6 +85,17 @@ var _ = Describe("asking the host for a bootstrap", func() {
 		Eventually(log).WithTimeout(5 * time.Second).Should(gbytes.Say("waiting for the host at " + address + ".*kuma-mirror run -f DIR"))
 		serve(host)
 		Eventually(answers).WithTimeout(5 * time.Second).Should(Receive())
+	}, SpecTimeout(20*time.Second))
+
+	It("waits while the host takes no token from here, as others have sent wrong ones", func(ctx SpecContext) {
+		var calls atomic.Int32
+		serve(func(s *grpc.Server) {
+			api.RegisterBootstrapServiceServer(s, bootstraps{busy: func() bool { return calls.Add(1) <= 2 }})
+		})
+		answer, err := fetch(ctx, "web")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(answer.GetNodeId()).To(Equal("shop.web"))
+		Expect(log).To(gbytes.Say("waiting for the host at " + address + ", which takes no token from this address for a while.*too many unknown tokens"))
 	}, SpecTimeout(20*time.Second))
 
 	It("ends waiting when it is told to", func() {

@@ -77,11 +77,7 @@ func (s *secrets) run(ctx context.Context, log *slog.Logger) {
 	defer tasks.Wait()
 	for _, w := range s.watched {
 		tasks.Go(func() {
-			w.Run(ctx, log, func() {
-				if err := s.write(w.Value()); err != nil {
-					log.Error("Envoy keeps the secret it has", "error", err)
-				}
-			})
+			w.Run(ctx, log, func() error { return s.write(w.Value()) })
 		})
 	}
 }

@@ -3,11 +3,15 @@ package envoy
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"path/filepath"
+	"sync"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
@@ -34,7 +38,7 @@ type Security struct {
 	CAFile string
 	// CertFile and KeyFile are shown to the host, as PEM; "" means none.
 	CertFile, KeyFile string
-	// TokenFile has the token to show; "" means none. See secure.ReadToken.
+	// TokenFile has the token to show; "" means none. See secure.ParseToken.
 	TokenFile string
 }
 
@@ -54,24 +58,90 @@ func (s Security) Check(xdsAddress string) error {
 	return errors.Join(wrong...)
 }
 
-// dialTLS is how Fetch reaches the host. The files are read now.
-func (s Security) dialTLS() (credentials.TransportCredentials, error) {
-	if s.CAFile == "" {
-		return insecure.NewCredentials(), nil
-	}
-	authorities, err := secure.Watch("", []string{s.CAFile}, secure.ParseAuthorities)
-	if err != nil {
-		return nil, err
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities.Value()}
-	if s.CertFile != "" {
-		pair, err := secure.Watch("", []string{s.CertFile, s.KeyFile}, secure.ParseKeyPair)
-		if err != nil {
+// shown is what a connection to the host is made with. Two are equal where no
+// file has changed in between.
+type shown struct {
+	authorities *x509.CertPool   // nil means no TLS
+	certificate *tls.Certificate // nil means none
+	token       string           // "" means none
+}
+
+// sources are the files of a Security, for Fetch; see secrets for Envoy's. nil
+// where there is no file.
+type sources struct {
+	authorities *secure.Watched[*x509.CertPool]
+	certificate *secure.Watched[*tls.Certificate]
+	token       *secure.Watched[string]
+}
+
+// watch reads the files, all of which have to be good.
+func (s Security) watch() (*sources, error) {
+	var w sources
+	var err error
+	if s.CAFile != "" {
+		if w.authorities, err = secure.Watch("the authorities of the host's certificate", []string{s.CAFile}, secure.ParseAuthorities); err != nil {
 			return nil, err
 		}
-		config.Certificates = []tls.Certificate{*pair.Value()}
 	}
-	return credentials.NewTLS(config), nil
+	if s.CertFile != "" {
+		if w.certificate, err = secure.Watch("the certificate to show to the host", []string{s.CertFile, s.KeyFile}, secure.ParseKeyPair); err != nil {
+			return nil, err
+		}
+	}
+	if s.TokenFile != "" {
+		parse := func(contents [][]byte) (string, error) { return secure.ParseToken(contents[0]) }
+		if w.token, err = secure.Watch("the token to show to the host", []string{s.TokenFile}, parse); err != nil {
+			return nil, err
+		}
+	}
+	return &w, nil
+}
+
+// run follows the files until ctx ends.
+func (w *sources) run(ctx context.Context, log *slog.Logger) {
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	if w.authorities != nil {
+		tasks.Go(func() { w.authorities.Run(ctx, log, nil) })
+	}
+	if w.certificate != nil {
+		tasks.Go(func() { w.certificate.Run(ctx, log, nil) })
+	}
+	if w.token != nil {
+		tasks.Go(func() { w.token.Run(ctx, log, nil) })
+	}
+}
+
+func (w *sources) now() shown {
+	var now shown
+	if w.authorities != nil {
+		now.authorities = w.authorities.Value()
+	}
+	if w.certificate != nil {
+		now.certificate = w.certificate.Value()
+	}
+	if w.token != nil {
+		now.token = w.token.Value()
+	}
+	return now
+}
+
+// dialOptions make a connection show it.
+func (s shown) dialOptions() []grpc.DialOption {
+	var options []grpc.DialOption
+	if s.authorities == nil {
+		options = append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	} else {
+		config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: s.authorities}
+		if s.certificate != nil {
+			config.Certificates = []tls.Certificate{*s.certificate}
+		}
+		options = append(options, grpc.WithTransportCredentials(credentials.NewTLS(config)))
+	}
+	if s.token != "" {
+		options = append(options, grpc.WithPerRPCCredentials(bearer(s.token)))
+	}
+	return options
 }
 
 // bearer shows a token with each call. Check sees to it that it is sent in

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"net"
@@ -174,6 +175,39 @@ var _ = Describe("the security of the connection to the host", func() {
 			waits("certificate is valid for other.internal, not localhost")
 		})
 
+		DescribeTable("takes a file that is mended while it waits", func(broken func(ca *backend.CA) map[string][]byte) {
+			good := map[string][]byte{}
+			stranger, err := backend.NewCA()
+			Expect(err).NotTo(HaveOccurred())
+			for file, content := range broken(stranger) {
+				was, err := os.ReadFile(filepath.Join(dir, file))
+				Expect(err).NotTo(HaveOccurred())
+				good[file] = was
+				Expect(os.WriteFile(filepath.Join(dir, file), content, 0o600)).To(Succeed())
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			DeferCleanup(cancel)
+			errs := make(chan error, 1)
+			go func() {
+				_, err := fetch(ctx)
+				errs <- err
+			}()
+			Eventually(log).WithTimeout(5 * time.Second).Should(gbytes.Say("waiting for the host at " + address + ", where something listens"))
+			Consistently(errs).WithTimeout(time.Second).ShouldNot(Receive())
+			for file, content := range good {
+				Expect(os.WriteFile(filepath.Join(dir, file), content, 0o600)).To(Succeed())
+			}
+			Eventually(errs).WithTimeout(10 * time.Second).Should(Receive(Not(HaveOccurred())))
+			Expect(log).To(gbytes.Say("read again"))
+		},
+			Entry("of authorities", func(ca *backend.CA) map[string][]byte { return map[string][]byte{"ca.crt": ca.PEM()} }),
+			Entry("of its certificate and key", func(ca *backend.CA) map[string][]byte {
+				cert, key, err := ca.Issue("web.internal")
+				Expect(err).NotTo(HaveOccurred())
+				return map[string][]byte{"web.crt": cert, "web.key": key}
+			}),
+		)
+
 		It("needs its files", func(ctx SpecContext) {
 			for _, file := range []*string{&s.CAFile, &s.CertFile, &s.KeyFile, &s.TokenFile} {
 				good := *file
@@ -184,5 +218,32 @@ var _ = Describe("the security of the connection to the host", func() {
 				*file = good
 			}
 		})
+	})
+
+	It("gets to Envoy when it can be written again", func() {
+		dir, s := GinkgoT().TempDir(), secured(GinkgoT().TempDir())
+		secrets := filepath.Join(dir, "secrets")
+		Expect(os.Mkdir(secrets, 0o700)).To(Succeed())
+		log := gbytes.NewBuffer()
+		ctx, cancel := context.WithCancel(context.Background())
+		errs := make(chan error, 1)
+		go func() {
+			errs <- envoy.FollowSecrets(ctx, secrets, "localhost:5678", s, slog.New(slog.NewTextHandler(log, nil)))
+		}()
+		shown := func() (string, error) {
+			content, err := os.ReadFile(filepath.Join(secrets, "xds-token.json"))
+			return string(content), err
+		}
+		Eventually(shown).Should(ContainSubstring(base64.StdEncoding.EncodeToString([]byte("Bearer " + token))))
+
+		// Root, as whom tests may run, writes everywhere but to what is not there.
+		Expect(os.Rename(secrets, secrets+".away")).To(Succeed())
+		const next = "fedcba9876543210fedcba9876543210"
+		Expect(os.WriteFile(s.TokenFile, []byte(next), 0o600)).To(Succeed())
+		Eventually(log).WithTimeout(5 * time.Second).Should(gbytes.Say("level=ERROR .*the token that Envoy shows to the host.*cannot write a secret for Envoy"))
+		Expect(os.Rename(secrets+".away", secrets)).To(Succeed())
+		Eventually(shown).WithTimeout(5 * time.Second).Should(ContainSubstring(base64.StdEncoding.EncodeToString([]byte("Bearer " + next))))
+		cancel()
+		Eventually(errs).Should(Receive(Not(HaveOccurred())))
 	})
 })

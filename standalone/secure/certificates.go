@@ -56,12 +56,16 @@ func ParseAuthorities(contents [][]byte) (*x509.CertPool, error) {
 //
 //	spiffe://TRUST-DOMAIN/mesh/MESH/dataplane/NAME
 //
-// among its names binds it to that data plane. Without one it is good for all.
+// among its names binds it to that data plane. Without one it is good for all. A
+// name that is meant to be one and is not is an error: it would open all.
 func ProxyOf(cert *x509.Certificate) (Proxy, error) {
 	p := Proxy{Name: "certificate " + cert.Subject.CommonName + " (serial " + cert.SerialNumber.Text(16) + ")"}
 	for _, uri := range cert.URIs {
-		node, ok := boundTo(uri)
-		if !ok {
+		node, err := boundTo(uri)
+		if err != nil {
+			return p, err
+		}
+		if node == "" {
 			continue
 		}
 		if p.Node != "" && p.Node != node {
@@ -72,10 +76,17 @@ func ProxyOf(cert *x509.Certificate) (Proxy, error) {
 	return p, nil
 }
 
-func boundTo(uri *url.URL) (node string, ok bool) {
-	parts := strings.Split(strings.TrimPrefix(uri.Path, "/"), "/")
-	if uri.Scheme != "spiffe" || len(parts) != 4 || parts[0] != "mesh" || parts[2] != "dataplane" || parts[1] == "" || parts[3] == "" {
-		return "", false
+// boundTo returns "" for names that bind to nothing, such as those of other
+// schemes, and SPIFFE ids of other systems.
+func boundTo(uri *url.URL) (node string, err error) {
+	if uri.Scheme != "spiffe" || !strings.HasPrefix(uri.Path, "/mesh/") {
+		return "", nil
 	}
-	return nodeID(parts[1], parts[3]), true
+	parts := strings.Split(uri.Path, "/")
+	if len(parts) != 5 || parts[3] != "dataplane" || parts[2] == "" || parts[4] == "" || uri.Host == "" ||
+		// Nothing besides, such as a query, and nothing escaped: SPIFFE ids have neither.
+		uri.String() != "spiffe://"+uri.Host+uri.Path {
+		return "", fmt.Errorf("the name %q of the client certificate has to be of the form spiffe://TRUST-DOMAIN/mesh/MESH/dataplane/NAME, and nothing more", uri)
+	}
+	return nodeID(parts[2], parts[4]), nil
 }

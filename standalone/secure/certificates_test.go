@@ -3,6 +3,9 @@ package secure
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
+	"math/big"
+	"net/url"
 	"slices"
 	"time"
 
@@ -81,9 +84,33 @@ var _ = Describe("certificates", func() {
 		Entry("by nothing", "", "web.internal"),
 		Entry("by a SPIFFE id", "shop.web", "web.internal", "spiffe://example.com/mesh/shop/dataplane/web"),
 		Entry("not by other ids", "", "spiffe://example.com/ns/shop/sa/web"),
-		Entry("not by longer ones", "", "spiffe://example.com/mesh/shop/dataplane/web/more"),
-		Entry("not by an empty one", "", "spiffe://example.com/mesh/shop/dataplane/"),
+		Entry("not by one that only has such a part", "", "spiffe://example.com/ns/shop/mesh/shop/dataplane/web"),
 		Entry("not by other schemes", "", "https://example.com/mesh/shop/dataplane/web"),
+	)
+
+	DescribeTable("of proxies are good for nothing with a SPIFFE id that is almost right", func(id string) {
+		parsed, err := url.Parse(id)
+		Expect(err).NotTo(HaveOccurred())
+		// As a bare certificate: not all can be issued.
+		_, err = ProxyOf(&x509.Certificate{SerialNumber: big.NewInt(1), URIs: []*url.URL{parsed}})
+		Expect(err).To(MatchError(fmt.Sprintf(
+			"the name %q of the client certificate has to be of the form spiffe://TRUST-DOMAIN/mesh/MESH/dataplane/NAME, and nothing more", id)))
+	},
+		Entry(nil, "spiffe://example.com/mesh/shop/dataplane/web/"),
+		Entry(nil, "spiffe://example.com/mesh/shop/dataplane/web/more"),
+		Entry(nil, "spiffe://example.com/mesh/shop/dataplane/web%2Fmore"),
+		Entry(nil, "spiffe://example.com/mesh/shop/dataplane/w%65b"),
+		Entry(nil, "spiffe://example.com/mesh/shop%2Fdataplane%2Fweb"),
+		Entry(nil, "spiffe://example.com/mesh/shop/dataplane/"),
+		Entry(nil, "spiffe://example.com/mesh/shop/dataplane"),
+		Entry(nil, "spiffe://example.com/mesh/shop"),
+		Entry(nil, "spiffe://example.com/mesh/"),
+		Entry(nil, "spiffe://example.com/mesh//dataplane/web"),
+		Entry(nil, "spiffe://example.com/mesh/shop/dataplanes/web"),
+		Entry(nil, "spiffe://example.com/mesh/shop/dataplane/web?x"),
+		Entry(nil, "spiffe://example.com/mesh/shop/dataplane/web#x"),
+		Entry(nil, "spiffe://me@example.com/mesh/shop/dataplane/web"),
+		Entry(nil, "spiffe:///mesh/shop/dataplane/web"),
 	)
 
 	It("of proxies are not bound to two", func() {

@@ -19,14 +19,14 @@ type connection struct {
 	// certificates the client has shown, the own one first; nil without mTLS.
 	certificates []*x509.Certificate
 	// tokens that have been shown on it, as one proxy may share it among
-	// several.
-	tokens map[digest]struct{} // guarded by all.mu
+	// several, and whom each stood for then.
+	tokens map[digest]Proxy // guarded by all.mu
 }
 
 func newConnections() *connections { return &connections{open: map[*connection]struct{}{}} }
 
 func (c *connections) add(conn net.Conn, certificates []*x509.Certificate) *connection {
-	one := &connection{Conn: conn, all: c, certificates: certificates, tokens: map[digest]struct{}{}}
+	one := &connection{Conn: conn, all: c, certificates: certificates, tokens: map[digest]Proxy{}}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.open[one] = struct{}{}
@@ -41,15 +41,18 @@ func (c *connection) Close() error {
 	return c.Conn.Close()
 }
 
-// shown notes that the connection lives by a token.
-func (c *connection) shown(token digest) {
+// shown notes that the connection lives by a token, and whom it stands for. The
+// first time counts: there may be streams of then.
+func (c *connection) shown(token digest, proxy Proxy) {
 	c.all.mu.Lock()
 	defer c.all.mu.Unlock()
-	c.tokens[token] = struct{}{}
+	if _, known := c.tokens[token]; !known {
+		c.tokens[token] = proxy
+	}
 }
 
 // closeUnless closes the connections that may not be any more, and counts them.
-func (c *connections) closeUnless(may func(certificates []*x509.Certificate, tokens map[digest]struct{}) bool) int {
+func (c *connections) closeUnless(may func(certificates []*x509.Certificate, tokens map[digest]Proxy) bool) int {
 	var gone []*connection
 	c.mu.Lock()
 	for one := range c.open {

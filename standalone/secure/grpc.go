@@ -100,15 +100,16 @@ type trackedInfo struct {
 }
 
 // reconsider closes the connections whose certificate or token is not good any
-// more.
+// more, or good for another data plane than before.
 func (g *Guard) reconsider() {
-	closed := g.proxies.closeUnless(func(certificates []*x509.Certificate, tokens map[digest]struct{}) bool {
+	closed := g.proxies.closeUnless(func(certificates []*x509.Certificate, tokens map[digest]Proxy) bool {
 		if g.clientCA != nil && !verified(certificates, g.clientCA.Value()) {
 			return false
 		}
 		if g.xdsTokens != nil {
-			for token := range tokens {
-				if _, ok := g.xdsTokens.Value().lookup(token); !ok {
+			for token, was := range tokens {
+				// By the node: a name is that of a line, which may move.
+				if now, ok := g.xdsTokens.Value().lookup(token); !ok || now.Node != was.Node {
 					return false
 				}
 			}
@@ -116,7 +117,7 @@ func (g *Guard) reconsider() {
 		return true
 	})
 	if closed > 0 {
-		g.log.Warn("closed connections of proxies whose token or certificate is not good any more; their Envoys keep what they have", "connections", closed)
+		g.log.Warn("closed connections of proxies whose token or certificate is not good any more, or for another data plane; their Envoys keep what they have", "connections", closed)
 	}
 }
 
@@ -222,7 +223,7 @@ func (g *Guard) proxyByToken(ctx context.Context, method string, from *peer.Peer
 		return Proxy{}, g.refused(ctx, method, codes.Unauthenticated, "xDS takes a token here; see --xds-token-file of kuma-mirror proxy")
 	}
 	var proxy Proxy
-	ok, wait := g.limiter.try(addressOf(from.Addr).Addr(), func() bool {
+	ok, wait := g.xdsGuesses.try(addressOf(from.Addr).Addr(), func() bool {
 		var known bool
 		proxy, known = g.xdsTokens.Value().Lookup(token)
 		return known
@@ -230,7 +231,7 @@ func (g *Guard) proxyByToken(ctx context.Context, method string, from *peer.Peer
 	switch {
 	case ok:
 		if info.connection != nil {
-			info.connection.shown(digestOf(token))
+			info.connection.shown(digestOf(token), proxy)
 		}
 		return proxy, nil
 	case wait > 0:

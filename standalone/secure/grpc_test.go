@@ -218,6 +218,33 @@ var _ = Describe("the guard of xDS", func() {
 			Expect(bootstrap(taken, readerToken, "default", "web")).To(beCode(codes.Unauthenticated))
 			Expect(bootstrap(taken, "cccccccccccccccc", "default", "web")).To(Succeed())
 		})
+
+		It("cuts off who lives by a token that is another data plane's now, and nobody else", func() {
+			narrowed, kept := dial(plain), dial(plain)
+			gone, err := delta(narrowed, adminToken, "shop.till")
+			Expect(err).NotTo(HaveOccurred())
+			stays, err := delta(kept, readerToken, "default.web")
+			Expect(err).NotTo(HaveOccurred())
+
+			write(g.options.XDSTokenFile, "# one line further down\n"+adminToken+"\n"+readerToken+" default/web\n")
+			Expect(g.xdsTokens.refresh(g.log)).To(BeTrue())
+			g.reconsider()
+			Expect(log).NotTo(gbytes.Say("closed connections"))
+
+			write(g.options.XDSTokenFile, adminToken+" default/web\n"+readerToken+" default/web\n")
+			Expect(g.xdsTokens.refresh(g.log)).To(BeTrue())
+			// Another stream of the connection already stands for the new one.
+			Expect(bootstrap(narrowed, adminToken, "default", "web")).To(Succeed())
+			g.reconsider()
+			_, err = gone.Recv()
+			Expect(err).To(HaveOccurred())
+			Expect(log).To(gbytes.Say("closed connections .* connections=1"))
+			Expect(stays.Send(&discovery.DeltaDiscoveryRequest{})).To(Succeed())
+			_, err = stays.Recv()
+			Expect(err).NotTo(HaveOccurred())
+			Expect(bootstrap(narrowed, adminToken, "default", "web")).To(Succeed())
+			Expect(bootstrap(narrowed, adminToken, "shop", "till")).To(beCode(codes.PermissionDenied))
+		})
 	})
 
 	Context("with client certificates", func() {
@@ -277,6 +304,12 @@ var _ = Describe("the guard of xDS", func() {
 			conn := dial(showing(proxies, nil, "spiffe://example.com/mesh/shop/dataplane/till"))
 			everything(conn, "", "shop", "till", codes.OK)
 			everything(conn, "", "shop", "web", codes.PermissionDenied)
+		})
+
+		It("takes none whose data plane it cannot tell for sure", func() {
+			conn := dial(showing(proxies, nil, "spiffe://example.com/mesh/shop/dataplane/till/"))
+			everything(conn, "", "shop", "till", codes.Unauthenticated)
+			Expect(status.Convert(bootstrap(conn, "", "shop", "till")).Message()).To(ContainSubstring("has to be of the form spiffe://"))
 		})
 
 		It("takes new authorities, and cuts off whom only old ones vouch for", func() {

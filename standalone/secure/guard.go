@@ -17,9 +17,12 @@ type Guard struct {
 	options  Options
 	log      *slog.Logger
 	refusals *refusals
-	limiter  *limiter
-	origins  *http.CrossOriginProtection
-	proxies  *connections
+	// guesses and xdsGuesses bound bad tokens. Each listener has its own: a
+	// proxy whose token is out of date must not shut out its operator.
+	guesses    *limiter
+	xdsGuesses *limiter
+	origins    *http.CrossOriginProtection
+	proxies    *connections
 	// onRefusal is never nil.
 	onRefusal func(listener, reason string)
 
@@ -38,10 +41,11 @@ func Open(o Options) (*Guard, error) {
 	}
 	g := &Guard{
 		options: o, log: o.Log,
-		refusals: newRefusals(o.Log),
-		limiter:  newLimiter(time.Now),
-		origins:  http.NewCrossOriginProtection(),
-		proxies:  newConnections(),
+		refusals:   newRefusals(o.Log),
+		guesses:    newLimiter(time.Now),
+		xdsGuesses: newLimiter(time.Now),
+		origins:    http.NewCrossOriginProtection(),
+		proxies:    newConnections(),
 	}
 	if g.onRefusal = o.OnRefusal; g.onRefusal == nil {
 		g.onRefusal = func(string, string) {}
@@ -84,7 +88,8 @@ func one[T any](parse func([]byte) (T, error)) func([][]byte) (T, error) {
 }
 
 // Run follows the files until ctx ends. A proxy whose token or authority is gone,
-// or whose certificate has expired, loses its connection within seconds.
+// or whose token is another data plane's now, loses its connection within
+// seconds; one whose certificate has expired, within a minute.
 func (g *Guard) Run(ctx context.Context) {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
@@ -94,11 +99,12 @@ func (g *Guard) Run(ctx context.Context) {
 	if g.tokens != nil {
 		tasks.Go(func() { g.tokens.Run(ctx, g.log, nil) })
 	}
+	reconsider := func() error { g.reconsider(); return nil }
 	if g.xdsTokens != nil {
-		tasks.Go(func() { g.xdsTokens.Run(ctx, g.log, g.reconsider) })
+		tasks.Go(func() { g.xdsTokens.Run(ctx, g.log, reconsider) })
 	}
 	if g.clientCA != nil {
-		tasks.Go(func() { g.clientCA.Run(ctx, g.log, g.reconsider) })
+		tasks.Go(func() { g.clientCA.Run(ctx, g.log, reconsider) })
 	}
 	// Certificates expire without a change of any file.
 	tasks.Go(func() { every(ctx, time.Minute, g.reconsider) })

@@ -31,7 +31,7 @@ const (
 )
 
 // Server returns a server of the API, with limits, that lets to next what may
-// pass. Errors that clients cause are logged at debug.
+// pass. Errors that clients cause are logged at debug, panics as errors.
 func (g *Guard) Server(next http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           g.Handler(next),
@@ -40,21 +40,14 @@ func (g *Guard) Server(next http.Handler) *http.Server {
 		WriteTimeout:      requestTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
-		ErrorLog:          log.New(debugLog{g.log}, "", 0),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams,
+			// The deadlines of streams do not end a write to a connection whose
+			// client reads nothing.
+			WriteByteTimeout: requestTimeout,
+		},
+		ErrorLog: log.New(serverLog{g.log}, "", 0),
 	}
-}
-
-// Unhurried lifts the server's limit of time from what next does: long answers
-// such as a backup, long bodies such as a restore.
-func Unhurried(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := http.NewResponseController(w)
-		// A response without deadlines, as in tests, has none to lift.
-		_ = c.SetReadDeadline(time.Time{})
-		_ = c.SetWriteDeadline(time.Time{})
-		next.ServeHTTP(w, r)
-	})
 }
 
 // API wraps the API's listener in limits and TLS.
@@ -187,7 +180,7 @@ func (g *Guard) authenticate(r *http.Request) (Caller, *refusal) {
 	}
 	var caller Caller
 	from := addressOf(remote(r)).Addr()
-	ok, wait := g.limiter.try(from, func() bool {
+	ok, wait := g.guesses.try(from, func() bool {
 		var known bool
 		caller, known = g.tokens.Value().Lookup(token)
 		return known
@@ -259,10 +252,16 @@ func Problem(w http.ResponseWriter, code int, title, detail string) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"type": "/std-errors", "status": code, "title": title, "detail": detail})
 }
 
-// debugLog takes what net/http writes of connections that end badly.
-type debugLog struct{ log *slog.Logger }
+// serverLog takes what net/http writes: of connections that end badly, which
+// clients can cause as they like, and of panics, which are mistakes here.
+type serverLog struct{ log *slog.Logger }
 
-func (d debugLog) Write(p []byte) (int, error) {
-	d.log.Debug(strings.TrimSpace(string(p)))
+func (s serverLog) Write(p []byte) (int, error) {
+	message, stack, _ := strings.Cut(strings.TrimSpace(string(p)), "\n")
+	if strings.HasPrefix(message, "http: panic") || strings.HasPrefix(message, "http2: panic") {
+		s.log.Error(message, "stack", stack)
+	} else {
+		s.log.Debug(strings.TrimSpace(string(p)))
+	}
 	return len(p), nil
 }

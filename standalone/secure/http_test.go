@@ -1,22 +1,32 @@
 package secure
 
 import (
+	"bufio"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"github.com/onsi/gomega/gbytes"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/kuma-mirror/kuma-mirror/internal/envoytest/backend"
 )
 
-// guarded is a guard whose options change has set, and what it logs.
+// guarded is a guard whose options change has set, and what it logs. No time
+// passes for its limits of bad tokens.
 func guarded(change func(*Options)) (*Guard, *gbytes.Buffer) {
 	GinkgoHelper()
 	log := gbytes.NewBuffer()
@@ -27,6 +37,8 @@ func guarded(change func(*Options)) (*Guard, *gbytes.Buffer) {
 	change(&o)
 	g, err := Open(o)
 	Expect(err).NotTo(HaveOccurred())
+	still := time.Now()
+	g.guesses, g.xdsGuesses = newLimiter(func() time.Time { return still }), newLimiter(func() time.Time { return still })
 	return g, log
 }
 
@@ -234,9 +246,13 @@ var _ = Describe("the API's guard", func() {
 
 	Context("its server", func() {
 		var address string
-		serve := func(change func(*http.Server), next http.Handler) *gbytes.Buffer {
+		serve := func(change func(*http.Server), next http.Handler, options ...func(*Options)) *gbytes.Buffer {
 			GinkgoHelper()
-			g, log := guarded(func(*Options) {})
+			g, log := guarded(func(o *Options) {
+				for _, set := range options {
+					set(o)
+				}
+			})
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			Expect(err).NotTo(HaveOccurred())
 			address = l.Addr().String()
@@ -245,7 +261,7 @@ var _ = Describe("the API's guard", func() {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				_ = server.Serve(g.API(l))
+				_ = server.Serve(g.API(smallBuffers{l}))
 			}()
 			DeferCleanup(func() {
 				_ = server.Close()
@@ -276,6 +292,8 @@ var _ = Describe("the API's guard", func() {
 			Expect(s.WriteTimeout).To(Equal(30 * time.Second))
 			Expect(s.IdleTimeout).To(Equal(2 * time.Minute))
 			Expect(s.MaxHeaderBytes).To(Equal(32768))
+			Expect(s.HTTP2.MaxConcurrentStreams).To(Equal(64))
+			Expect(s.HTTP2.WriteByteTimeout).To(Equal(30 * time.Second))
 		})
 
 		It("ends a connection that dawdles over its headers", func() {
@@ -326,5 +344,224 @@ var _ = Describe("the API's guard", func() {
 			Expect(send("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")).To(ContainSubstring("400 Bad Request"))
 			Expect(log).NotTo(gbytes.Say("level=(INFO|WARN|ERROR)"))
 		})
+
+		// withTLS makes the server speak HTTP/2, too; client speaks it.
+		var ca *backend.CA
+		withTLS := func(o *Options) {
+			ca = newCA()
+			dir := GinkgoT().TempDir()
+			o.CertFile, o.KeyFile = filepath.Join(dir, "crt"), filepath.Join(dir, "key")
+			cert, key := issue(ca, nil, "127.0.0.1")
+			write(o.CertFile, string(cert))
+			write(o.KeyFile, string(key))
+		}
+		tlsConfig := func() *tls.Config { return &tls.Config{RootCAs: ca.Pool(), NextProtos: []string{"h2"}} }
+		client := func() *http.Client {
+			transport := &http.Transport{TLSClientConfig: tlsConfig(), ForceAttemptHTTP2: true}
+			DeferCleanup(transport.CloseIdleConnections)
+			return &http.Client{Transport: transport, Timeout: 20 * time.Second}
+		}
+
+		It("logs a handler's panic as an error, with where it was", func() {
+			panics := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a mistake") })
+			log := serve(func(*http.Server) {}, panics)
+			Expect(send("GET /meshes HTTP/1.1\r\nHost: localhost\r\n\r\n")).To(BeEmpty())
+			Eventually(log).Should(gbytes.Say(`level=ERROR msg="http: panic serving [^"]*: a mistake" stack=".*http_test.go`))
+
+			log = serve(func(*http.Server) {}, panics, withTLS)
+			_, err := client().Get("https://" + address + "/meshes")
+			Expect(err).To(HaveOccurred())
+			Eventually(log).Should(gbytes.Say(`level=ERROR msg="http2: panic serving [^"]*: a mistake" stack=".*http_test.go`))
+		})
+
+		Context("where it is not in a hurry", func() {
+			// handler answers with what do does, which may take a while but no
+			// step longer than the limit. ended hears how that ended.
+			var ended chan error
+			handler := func(limit time.Duration, do func(w http.ResponseWriter, r *http.Request) error) http.Handler {
+				heard := make(chan error, 1)
+				ended = heard
+				return unhurried(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { heard <- do(w, r) }), limit)
+			}
+			// strict limits are those of the server, which do not count here.
+			strict := func(s *http.Server) { s.ReadTimeout, s.WriteTimeout = time.Second, time.Second }
+			// withoutEnd writes until it cannot.
+			withoutEnd := func(w http.ResponseWriter, _ *http.Request) error {
+				for {
+					if _, err := w.Write(make([]byte, 100<<10)); err != nil {
+						return err
+					}
+				}
+			}
+			receive := func(_ http.ResponseWriter, r *http.Request) error {
+				_, err := io.Copy(io.Discard, r.Body)
+				return err
+			}
+			connect := func() net.Conn {
+				GinkgoHelper()
+				conn, err := net.Dial("tcp", address)
+				Expect(err).NotTo(HaveOccurred())
+				DeferCleanup(func() { _ = conn.Close() })
+				Expect(conn.(*net.TCPConn).SetReadBuffer(bufferSize)).To(Succeed())
+				Expect(conn.SetDeadline(time.Now().Add(30 * time.Second))).To(Succeed())
+				return conn
+			}
+
+			It("cuts off who takes no more of an answer", func() {
+				serve(strict, handler(200*time.Millisecond, withoutEnd))
+				_, err := io.WriteString(connect(), "GET /backup HTTP/1.1\r\nHost: localhost\r\n\r\n")
+				Expect(err).NotTo(HaveOccurred())
+				Eventually(ended).WithTimeout(10 * time.Second).Should(Receive(MatchError(os.ErrDeadlineExceeded)))
+			})
+
+			It("cuts off who takes no more of an answer over HTTP/2", func() {
+				serve(strict, handler(200*time.Millisecond, withoutEnd), withTLS)
+				response, err := client().Get("https://" + address + "/backup")
+				Expect(err).NotTo(HaveOccurred())
+				DeferCleanup(response.Body.Close)
+				Expect(response.ProtoMajor).To(Equal(2))
+				Eventually(ended).WithTimeout(10 * time.Second).Should(Receive(HaveOccurred()))
+			})
+
+			It("cuts off who takes nothing at all of an HTTP/2 connection", func() {
+				serve(func(s *http.Server) {
+					strict(s)
+					s.HTTP2.WriteByteTimeout = 200 * time.Millisecond
+				}, handler(200*time.Millisecond, withoutEnd), withTLS)
+				conn := tls.Client(connect(), func() *tls.Config {
+					config := tlsConfig()
+					config.ServerName = "127.0.0.1"
+					return config
+				}())
+				_, err := io.WriteString(conn, http2.ClientPreface)
+				Expect(err).NotTo(HaveOccurred())
+				frames := http2.NewFramer(conn, nil)
+				const window = 1<<31 - 1
+				Expect(frames.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: window})).To(Succeed())
+				Expect(frames.WriteWindowUpdate(0, window-1<<16)).To(Succeed())
+				var block strings.Builder
+				headers := hpack.NewEncoder(&block)
+				for _, f := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":path", "/backup"}, {":authority", "localhost"}} {
+					Expect(headers.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})).To(Succeed())
+				}
+				Expect(frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte(block.String()), EndStream: true, EndHeaders: true})).To(Succeed())
+				Eventually(ended).WithTimeout(10 * time.Second).Should(Receive(HaveOccurred()))
+			})
+
+			It("cuts off who sends no more of a body", func() {
+				serve(strict, handler(200*time.Millisecond, receive))
+				answer := send("POST /restore HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\na")
+				Expect(answer).To(ContainSubstring("Connection: close"))
+				Expect(ended).To(Receive(MatchError(os.ErrDeadlineExceeded)))
+			})
+
+			DescribeTable("does not wait for the rest of a body that nobody reads", func(answer int) {
+				serve(strict, handler(200*time.Millisecond, func(w http.ResponseWriter, _ *http.Request) error {
+					_, err := w.Write(make([]byte, answer))
+					return err
+				}))
+				send("POST /restore HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\na")
+				Eventually(ended).Should(Receive())
+			},
+				Entry("before an answer", 10<<10),
+				Entry("before one that is sent at the end, as it is short", 10),
+			)
+
+			It("waits for who takes an answer slowly but steadily", func() {
+				const limit, size = time.Second, 2 << 20
+				serve(strict, handler(limit, func(w http.ResponseWriter, _ *http.Request) error {
+					w.Header().Set("Content-Length", strconv.Itoa(size))
+					_, err := w.Write(make([]byte, size)) // at once
+					return err
+				}))
+				conn := connect()
+				_, err := io.WriteString(conn, "GET /backup HTTP/1.1\r\nHost: localhost\r\n\r\n")
+				Expect(err).NotTo(HaveOccurred())
+				begun := time.Now()
+				answer, err := http.ReadResponse(bufio.NewReaderSize(&paced{from: conn, most: 16 << 10, pause: 20 * time.Millisecond}, 16<<10), nil)
+				Expect(err).NotTo(HaveOccurred())
+				Expect(io.Copy(io.Discard, answer.Body)).To(BeEquivalentTo(size))
+				Expect(time.Since(begun)).To(BeNumerically(">", 2*limit), "it was slow")
+				Expect(ended).To(Receive(Not(HaveOccurred())))
+			})
+
+			It("waits for who sends a body slowly but steadily", func() {
+				const limit = 500 * time.Millisecond
+				serve(strict, handler(limit, receive))
+				conn := connect()
+				_, err := io.WriteString(conn, "POST /restore HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n")
+				Expect(err).NotTo(HaveOccurred())
+				begun := time.Now()
+				_, err = io.Copy(conn, &paced{from: strings.NewReader(strings.Repeat("x", 20)), most: 1, pause: 60 * time.Millisecond})
+				Expect(err).NotTo(HaveOccurred())
+				Expect(time.Since(begun)).To(BeNumerically(">", 2*limit), "it was slow")
+				answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				Expect(err).NotTo(HaveOccurred())
+				Expect(answer.StatusCode).To(Equal(200))
+				Expect(ended).To(Receive(Not(HaveOccurred())))
+			})
+
+			DescribeTable("lets a handler be silent as long as it likes", func(url func() string, options ...func(*Options)) {
+				const limit = 200 * time.Millisecond
+				silent := func() { time.Sleep(2 * limit) } // nothing can be waited for
+				serve(strict, handler(limit, func(w http.ResponseWriter, r *http.Request) error {
+					var errs [5]error
+					control := http.NewResponseController(w)
+					silent()
+					first := make([]byte, 1)
+					_, errs[0] = io.ReadFull(r.Body, first)
+					silent()
+					var rest []byte
+					rest, errs[1] = io.ReadAll(r.Body)
+					silent()
+					_, errs[2] = w.Write(append(first, rest...))
+					errs[3] = control.Flush()
+					silent()
+					_, errs[4] = io.WriteString(w, "c")
+					silent()
+					return errors.Join(append(errs[:], r.Context().Err())...)
+				}), options...)
+				caller := http.DefaultClient
+				if len(options) > 0 {
+					caller = client()
+				}
+				answer, err := caller.Post(url(), "text/plain", strings.NewReader("ab"))
+				Expect(err).NotTo(HaveOccurred())
+				defer func() { _ = answer.Body.Close() }()
+				body, err := io.ReadAll(answer.Body)
+				Expect(err).NotTo(HaveOccurred())
+				Expect(string(body)).To(Equal("abc"))
+				Expect(ended).To(Receive(Not(HaveOccurred())))
+			},
+				Entry("over HTTP/1.1", func() string { return "http://" + address + "/restore" }),
+				Entry("over HTTP/2", func() string { return "https://" + address + "/restore" }, withTLS),
+			)
+		})
 	})
 })
+
+// smallBuffers are those of connections: a client that reads nothing is noticed
+// soon.
+type smallBuffers struct{ net.Listener }
+
+func (s smallBuffers) Accept() (net.Conn, error) {
+	conn, err := s.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return conn, conn.(*net.TCPConn).SetWriteBuffer(bufferSize)
+}
+
+const bufferSize = 64 << 10
+
+// paced is read in small parts, with a pause before each.
+type paced struct {
+	from  io.Reader
+	most  int
+	pause time.Duration
+}
+
+func (p *paced) Read(b []byte) (int, error) {
+	time.Sleep(p.pause)
+	return p.from.Read(b[:min(len(b), p.most)])
+}

@@ -188,22 +188,9 @@ func checkToken(token string) error {
 	return nil
 }
 
-// ReadToken returns what a client sends: the token of a file in the form of
+// ParseToken returns what a client sends: the token of content in the form of
 // ParseTokens or ParseXDSTokens, which may have one only. The error has no token
 // in it.
-func ReadToken(file string) (string, error) {
-	content, err := readFile(file)
-	if err != nil {
-		return "", err
-	}
-	token, err := ParseToken(content)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", file, err)
-	}
-	return token, nil
-}
-
-// ParseToken is ReadToken of a file's content.
 func ParseToken(content []byte) (string, error) {
 	var token string
 	for line := range bytes.Lines(content) {

@@ -65,20 +65,14 @@ var _ = Describe("tokens", func() {
 	)
 
 	It("are read by clients from the same files", func() {
-		file := filepath.Join(GinkgoT().TempDir(), "tokens")
-		write(file, "# mine\n\n"+readerToken+" reader grafana\n")
-		Expect(ReadToken(file)).To(Equal(readerToken))
-		write(file, readerToken)
-		Expect(ReadToken(file)).To(Equal(readerToken))
-		write(file, readerToken+"\n"+adminToken)
-		_, err := ReadToken(file)
-		Expect(err).To(MatchError(file + ": has more than one token; it has to have the one to send"))
-		write(file, "\n#\n")
-		_, err = ReadToken(file)
-		Expect(err).To(MatchError(file + ": has no token; it has to be the first word of a line"))
-		write(file, "s3cr3t")
-		_, err = ReadToken(file)
-		Expect(err).To(MatchError(And(HavePrefix(file), ContainSubstring("6 characters"), Not(ContainSubstring("s3cr3t")))))
+		Expect(ParseToken([]byte("# mine\n\n" + readerToken + " reader grafana\n"))).To(Equal(readerToken))
+		Expect(ParseToken([]byte(readerToken))).To(Equal(readerToken))
+		_, err := ParseToken([]byte(readerToken + "\n" + adminToken))
+		Expect(err).To(MatchError("has more than one token; it has to have the one to send"))
+		_, err = ParseToken([]byte("\n#\n"))
+		Expect(err).To(MatchError("has no token; it has to be the first word of a line"))
+		_, err = ParseToken([]byte("s3cr3t"))
+		Expect(err).To(MatchError(And(ContainSubstring("6 characters"), Not(ContainSubstring("s3cr3t")))))
 	})
 
 	DescribeTable("are in files that others do not write, and should not read", func(mode os.FileMode, warns, fails bool) {

@@ -59,18 +59,32 @@ func Watch[T any](what string, files []string, parse func(contents [][]byte) (T,
 func (w *Watched[T]) Value() T { return *w.value.Load() }
 
 // Run reads the files again every second until ctx ends, and calls changed,
-// which may be nil, after each change of the value.
-func (w *Watched[T]) Run(ctx context.Context, log *slog.Logger, changed func()) {
+// which may be nil, after each change of the value. While that fails it is called
+// again every second.
+func (w *Watched[T]) Run(ctx context.Context, log *slog.Logger, changed func() error) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
+	var due bool       // whether changed is to be called
+	var problem string // of the last call; "" when it was good
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if w.refresh(log) && changed != nil {
-			changed()
+		due = w.refresh(log) || due
+		if !due || changed == nil {
+			continue
+		}
+		err := changed()
+		due = err != nil
+		switch {
+		case err != nil && err.Error() != problem:
+			problem = err.Error()
+			log.Error("was read again, but is not in use yet; trying again every second: "+w.what, "problem", problem)
+		case err == nil && problem != "":
+			problem = ""
+			log.Info("in use now: "+w.what, "files", strings.Join(w.files, ", "))
 		}
 	}
 }

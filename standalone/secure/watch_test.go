@@ -119,10 +119,37 @@ var _ = Describe("a watched value", func() {
 		changed, done := make(chan string, 1), make(chan struct{})
 		go func() {
 			defer close(done)
-			w.Run(ctx, log, func() { changed <- w.Value() })
+			w.Run(ctx, log, func() error { changed <- w.Value(); return nil })
 		}()
 		write(first, "new")
 		Eventually(changed).WithTimeout(5 * time.Second).Should(Receive(Equal("new|b")))
+		Consistently(changed).WithTimeout(2*interval).ShouldNot(Receive(), "it is told once")
+		cancel()
+		Eventually(done).Should(BeClosed())
+	})
+
+	It("tells again, while what is told fails, and logs that once", func() {
+		w := watched()
+		ctx, cancel := context.WithCancel(context.Background())
+		calls, done := make(chan string, 10), make(chan struct{})
+		go func() {
+			defer close(done)
+			failures := 2
+			w.Run(ctx, log, func() error {
+				calls <- w.Value()
+				if failures--; failures >= 0 {
+					return errors.New("no space left")
+				}
+				return nil
+			})
+		}()
+		write(first, "new")
+		for range 3 {
+			Eventually(calls).WithTimeout(5 * time.Second).Should(Receive(Equal("new|b")))
+		}
+		Eventually(buffer).Should(gbytes.Say("in use now: the value"))
+		Expect(strings.Count(string(buffer.Contents()), "is not in use yet")).To(Equal(1))
+		Expect(buffer.Contents()).To(ContainSubstring(`problem="no space left"`))
 		cancel()
 		Eventually(done).Should(BeClosed())
 	})

@@ -136,6 +136,7 @@ var _ = Describe("Where a carrier is damaged", func() {
 		kept := stored(policies(name))
 		first := kept[0].Spec.(*api.TrafficRoute).GetConf().GetHttp()[0].GetSplit()
 		first[len(first)-1].Destination[carrier.Prefix+"percentage"] = "110"
+		first[len(first)-1].Destination[carrier.Prefix+"carrier-fields"] = "1"
 		proxy := r.proxy(nil)
 		decoded, violations := carrier.DecodeResource(kept[0])
 		Expect(violations).To(MatchError(`stored: TrafficRoute "r" in mesh "three-routes": conf.http[0].split[2].destination["mirror.kuma-mirror.io/percentage"]: is 110; must be 0 to 100`))

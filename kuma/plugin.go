@@ -20,6 +20,7 @@ import (
 	core_mesh "github.com/kumahq/kuma/v2/pkg/core/resources/apis/mesh"
 	core_runtime "github.com/kumahq/kuma/v2/pkg/core/runtime"
 	core_xds "github.com/kumahq/kuma/v2/pkg/core/xds"
+	"github.com/kumahq/kuma/v2/pkg/xds/cache/cla"
 	xds_context "github.com/kumahq/kuma/v2/pkg/xds/context"
 
 	"github.com/kuma-mirror/kuma-mirror/plugin"
@@ -38,8 +39,8 @@ func init() {
 }
 
 var (
-	_ core_plugins.PolicyPlugin  = &policy{}
-	_ core_plugins.RuntimePlugin = &policy{}
+	_ core_plugins.PolicyPlugin    = &policy{}
+	_ core_plugins.BootstrapPlugin = &policy{}
 )
 
 // policy implements Kuma's plugin interfaces. kuma-cp calls Apply from a
@@ -47,7 +48,6 @@ var (
 type policy struct {
 	log     logr.Logger
 	journal plugin.Journal
-	meshes  meshes
 	metrics *metrics
 }
 
@@ -57,7 +57,10 @@ func newPolicy(log logr.Logger) *policy {
 	return p
 }
 
-// Order implements core_plugins.PolicyPlugin.
+// Name implements core_plugins.BootstrapPlugin.
+func (p *policy) Name() core_plugins.PluginName { return Name }
+
+// Order implements core_plugins.PolicyPlugin and BootstrapPlugin.
 func (p *policy) Order() int { return order }
 
 // MatchedPolicies implements core_plugins.PolicyPlugin: there is no kind of
@@ -69,12 +72,19 @@ func (p *policy) MatchedPolicies(
 	return core_xds.TypedMatchingPolicies{Type: core_mesh.TrafficRouteType}, nil
 }
 
-// Customize implements core_plugins.RuntimePlugin: the plugin's metrics go where
-// kuma-cp's are. kuma-cp starts without them rather than not at all.
-func (p *policy) Customize(rt core_runtime.Runtime) error {
-	if err := rt.Metrics().BulkRegister(p.metrics.collectors()...); err != nil {
+// BeforeBootstrap implements core_plugins.BootstrapPlugin.
+func (p *policy) BeforeBootstrap(*core_runtime.Builder, core_plugins.PluginConfig) error { return nil }
+
+// AfterBootstrap implements core_plugins.BootstrapPlugin: the plugin's metrics go
+// where kuma-cp's are, and it hears of proxies that leave. kuma-cp starts without
+// the metrics rather than not at all.
+func (p *policy) AfterBootstrap(b *core_runtime.Builder, _ core_plugins.PluginConfig) error {
+	if err := b.Metrics().BulkRegister(p.metrics.collectors()...); err != nil {
 		p.log.Error(err, "the plugin's metrics are not available")
 	}
+	xds := b.XDS()
+	xds.ServerCallbacks = newStreams(xds.ServerCallbacks, p.forget)
+	b.WithXDS(xds)
 	return nil
 }
 
@@ -82,23 +92,39 @@ func (p *policy) Customize(rt core_runtime.Runtime) error {
 // a mirror leaves that mirror out, and whatever happens, rs is either as it was
 // or has all of the proxy's mirrors.
 func (p *policy) Apply(rs *core_xds.ResourceSet, xdsCtx xds_context.Context, proxy *core_xds.Proxy) error {
+	start := time.Now()
+	defer func() {
+		if r := recover(); r != nil { // not in mirror, which has its own
+			p.metrics.panics.Inc()
+			p.log.Error(fmt.Errorf("panic: %v", r), "mirror: a bug in the plugin; please report it with the stack", "stack", string(debug.Stack()))
+		}
+	}()
 	if proxy.Dataplane == nil || proxy.Dataplane.Spec.IsBuiltinGateway() {
 		// Zone ingresses and egresses forward what a data plane proxy has
 		// copied already. The routes of a built-in gateway are not made from
 		// TrafficRoutes.
 		return nil
 	}
-	start := time.Now()
 	defer func() { p.metrics.duration.Observe(time.Since(start).Seconds()) }()
 
-	key := dataplaneKey(proxy.Dataplane)
-	p.record(xdsCtx, key, p.mirror(rs, xdsCtx, proxy))
+	note, stack := p.mirror(rs, xdsCtx, proxy)
+	if !isInspection(xdsCtx) {
+		p.record(dataplaneKey(proxy.Dataplane), note, stack)
+	}
 	return nil
 }
 
-// mirror does the work of Apply. A panic in it leaves rs as it was.
-func (p *policy) mirror(rs *core_xds.ResourceSet, xdsCtx xds_context.Context, proxy *core_xds.Proxy) (note plugin.Note) {
-	key := dataplaneKey(proxy.Dataplane)
+// isInspection reports whether somebody looks at a proxy's configuration, by
+// kumactl or in the GUI, be it as it would be with policies that are only tried.
+// No proxy gets the result, which may be another kuma-cp's besides.
+func isInspection(xdsCtx xds_context.Context) bool {
+	_, uncached := xdsCtx.ControlPlane.CLACache.(*cla.Retriever)
+	return uncached
+}
+
+// mirror does the work of Apply. A panic in it leaves rs as it was, and its stack
+// is returned.
+func (p *policy) mirror(rs *core_xds.ResourceSet, xdsCtx xds_context.Context, proxy *core_xds.Proxy) (note plugin.Note, stack string) {
 	var resources *set
 	defer func() {
 		if r := recover(); r != nil {
@@ -106,14 +132,14 @@ func (p *policy) mirror(rs *core_xds.ResourceSet, xdsCtx xds_context.Context, pr
 				resources.undo()
 			}
 			p.metrics.panics.Inc()
-			p.log.V(1).Info("panic", "proxy", key.String(), "reason", fmt.Sprint(r), "stack", string(debug.Stack()))
+			stack = string(debug.Stack())
 			note = plugin.Note{Findings: []string{fmt.Sprintf(
-				"%s: no mirrors, because of a bug in the plugin: %v; please report it with the stack that --log-level debug shows", key, r)}}
+				"%s: no mirrors, because of a bug in the plugin: %v; please report it with the stack", dataplaneKey(proxy.Dataplane), r)}}
 		}
 	}()
 	work := workOf(xdsCtx.Mesh, proxy)
 	if len(work.outbounds) == 0 {
-		return work.damaged.Note()
+		return work.damaged.Note(), ""
 	}
 	shadows := newHost(xdsCtx, proxy)
 	resources = newSet(rs, work.outbounds)
@@ -123,19 +149,25 @@ func (p *policy) mirror(rs *core_xds.ResourceSet, xdsCtx xds_context.Context, pr
 	note = report.Note()
 	note.Findings = append(note.Findings, shadows.unserved(report)...)
 	resources.commit(rs, report)
-	return note
+	return note, ""
 }
 
-// record logs what changed for a proxy, and forgets proxies that are gone.
-func (p *policy) record(xdsCtx xds_context.Context, key proxyKey, note plugin.Note) {
+// record logs what changed for a proxy. The stack is that of a panic, which is
+// then the only finding.
+func (p *policy) record(key proxyKey, note plugin.Note, stack string) {
 	begun, ended := p.journal.Record(key, note)
 	for _, finding := range begun {
+		if stack != "" {
+			p.log.Error(nil, "mirror: "+finding, "stack", stack)
+			continue
+		}
 		p.log.Info("mirror: " + finding)
 	}
 	for _, finding := range ended {
 		p.log.Info("mirror: no longer so: " + finding)
 	}
-	if p.meshes.changed(xdsCtx.Mesh) {
-		p.journal.Retain(func(k proxyKey) bool { return exists(xdsCtx.Mesh, k) })
-	}
 }
+
+// forget drops what is known of a proxy that this kuma-cp no longer serves. Nobody
+// is told: what was found may still hold, elsewhere.
+func (p *policy) forget(key proxyKey) { p.journal.Record(key, plugin.Note{}) }

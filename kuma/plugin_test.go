@@ -1,30 +1,42 @@
 package kuma
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
 	envoy_cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	envoy_listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	envoy_resource "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"github.com/go-logr/logr/funcr"
 	mesh_proto "github.com/kumahq/kuma/v2/api/mesh/v1alpha1"
+	kuma_cp "github.com/kumahq/kuma/v2/pkg/config/app/kuma-cp"
+	"github.com/kumahq/kuma/v2/pkg/core/kri"
 	core_meta "github.com/kumahq/kuma/v2/pkg/core/metadata"
 	core_plugins "github.com/kumahq/kuma/v2/pkg/core/plugins"
 	core_mesh "github.com/kumahq/kuma/v2/pkg/core/resources/apis/mesh"
+	core_runtime "github.com/kumahq/kuma/v2/pkg/core/runtime"
 	core_xds "github.com/kumahq/kuma/v2/pkg/core/xds"
+	"github.com/kumahq/kuma/v2/pkg/dns/vips"
+	kuma_metrics "github.com/kumahq/kuma/v2/pkg/metrics"
 	"github.com/kumahq/kuma/v2/pkg/plugins/policies/core/rules"
+	"github.com/kumahq/kuma/v2/pkg/plugins/policies/core/rules/outbound"
 	meshhttproute "github.com/kumahq/kuma/v2/pkg/plugins/policies/meshhttproute/api/v1alpha1"
-	test_model "github.com/kumahq/kuma/v2/pkg/test/resources/model"
+	"github.com/kumahq/kuma/v2/pkg/xds/cache/cla"
 	xds_context "github.com/kumahq/kuma/v2/pkg/xds/context"
 	envoy_common "github.com/kumahq/kuma/v2/pkg/xds/envoy"
+	"github.com/kumahq/kuma/v2/pkg/xds/topology"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"github.com/prometheus/client_golang/prometheus"
+	"github.com/onsi/gomega/types"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
+	"github.com/kuma-mirror/kuma-mirror/plugin"
 	"github.com/kuma-mirror/kuma-mirror/plugin/carrier"
 )
 
@@ -35,8 +47,9 @@ var _ = Describe("the plugin in kuma-cp's registry", func() {
 		Expect(loaded[len(loaded)-1].Name).To(Equal(Name))
 	})
 
-	It("is a runtime plugin, which gives it kuma-cp's metrics", func() {
-		Expect(core_plugins.Plugins().RuntimePlugins()).To(HaveKey(Name))
+	It("is a bootstrap plugin, which gives it kuma-cp's metrics and streams", func() {
+		Expect(core_plugins.Plugins().BootstrapPlugins()).To(ContainElement(
+			WithTransform(core_plugins.BootstrapPlugin.Name, Equal(Name))))
 	})
 
 	It("has a type, without which proxies would get no policy at all", func() {
@@ -161,27 +174,66 @@ var _ = Describe("a mirror in a data plane proxy", func() {
 			ContainSubstring("it has 1 routes where the TrafficRoute makes 2"), Not(ContainSubstring("MeshHTTPRoute")))))
 	})
 
-	It("says that a MeshHTTPRoute is why", func() {
+	DescribeTable("says whether a MeshHTTPRoute is why", func(applies rules.ToRules, reason types.GomegaMatcher) {
 		w.apply("route", `{http: [{match: {path: {prefix: /x}}, destination: {kuma.io/service: '*'}, mirror: {destination: {kuma.io/service: shadow}}}],
 			destination: {kuma.io/service: '*'}}`)
 		rs := w.generate()
-		w.proxy.Policies.Dynamic[meshhttproute.MeshHTTPRouteType] = core_xds.TypedMatchingPolicies{
-			ToRules: rules.ToRules{Rules: rules.Rules{{}}},
-		}
+		w.proxy.Policies.Dynamic[meshhttproute.MeshHTTPRouteType] = core_xds.TypedMatchingPolicies{ToRules: applies}
 		route := rs.Resources(envoy_resource.ListenerType)["outbound:127.0.0.1:10001"]
 		w.apply("other", `{destination: {kuma.io/service: '*'}}`)
 		matched := w.proxy
 		other := w.generate().Resources(envoy_resource.ListenerType)["outbound:127.0.0.1:10001"]
 		route.Resource = other.Resource
 		Expect(w.policy.Apply(rs, w.ctx, matched)).To(Succeed())
-		Expect(w.logged).To(ConsistOf(ContainSubstring("a MeshHTTPRoute applies to this data plane proxy")))
-	})
+		Expect(w.logged).To(ConsistOf(And(ContainSubstring("refused"), reason)))
+	},
+		Entry("it applies", rules.ToRules{Rules: rules.Rules{{}}}, ContainSubstring("a MeshHTTPRoute applies to this data plane proxy")),
+		Entry("it is for resources alone, and Kuma keeps to the TrafficRoutes",
+			rules.ToRules{ResourceRules: outbound.ResourceRules{kri.Identifier{}: {}}}, Not(ContainSubstring("MeshHTTPRoute"))),
+	)
+
+	DescribeTable("is on each address of a service, and each has a listener",
+		func(outbounds func() []*mesh_proto.Dataplane_Networking_Outbound) {
+			w.dp.Spec.Networking.Outbound = outbounds()
+			Expect(len(w.dp.Spec.Networking.Outbound)).To(BeNumerically(">", 1))
+			w.apply("route", half)
+			after := text(w.mirrored())
+			for _, o := range w.dp.Spec.Networking.Outbound {
+				listener := fmt.Sprintf("Listener outbound:%s:%d", cmp.Or(o.Address, "127.0.0.1"), o.Port)
+				Expect(after).To(HaveKeyWithValue(listener, ContainSubstring("cluster: shadow_mirror")))
+			}
+			Expect(w.logged).To(BeEmpty())
+			Expect(w.policy.journal.States()).To(Equal(map[plugin.State]int{plugin.Injected: len(w.dp.Spec.Networking.Outbound)}))
+		},
+		Entry("two ports", func() []*mesh_proto.Dataplane_Networking_Outbound {
+			tags := map[string]string{"kuma.io/service": "backend"}
+			return []*mesh_proto.Dataplane_Networking_Outbound{{Port: 10001, Tags: tags}, {Port: 10002, Tags: tags}}
+		}),
+		Entry("a ClusterIP and what Kuma makes of a virtual IP", func() []*mesh_proto.Dataplane_Networking_Outbound {
+			tags := map[string]string{"kuma.io/service": "backend"}
+			view, err := vips.NewVirtualOutboundView(map[vips.HostnameEntry]vips.VirtualOutbound{
+				vips.NewServiceEntry("backend"):   {Address: "240.0.0.1", Outbounds: []vips.OutboundEntry{{Port: 8080, TagSet: tags}}},
+				vips.NewFqdnEntry("backend.mesh"): {Address: "240.0.0.2", Outbounds: []vips.OutboundEntry{{Port: 80, TagSet: tags}}},
+			})
+			Expect(err).ToNot(HaveOccurred())
+			out := []*mesh_proto.Dataplane_Networking_Outbound{{Address: "192.0.2.80", Port: 80, Tags: tags}}
+			_, virtual := topology.VIPOutbounds(view, "mesh", 80)
+			for _, o := range virtual {
+				out = append(out, o.LegacyOutbound)
+			}
+			return out
+		}),
+	)
 
 	DescribeTable("is not there where its carrier is damaged, and the rest is as it was",
 		func(tag, value, message string) {
 			w.apply("route", half)
 			split := w.routes[0].Spec.GetConf().GetSplit()
-			split[len(split)-1].Destination[carrier.Prefix+tag] = value
+			carried := split[len(split)-1].Destination
+			if _, known := carried[carrier.Prefix+tag]; !known {
+				carried[carrier.Prefix+"carrier-fields"] = "2" // and not damage of its own
+			}
+			carried[carrier.Prefix+tag] = value
 			before, after := text(w.generate()), text(w.mirrored())
 			Expect(after).To(Equal(before))
 			Expect(w.logged).To(ConsistOf(And(
@@ -206,33 +258,79 @@ var _ = Describe("a mirror in a data plane proxy", func() {
 		Expect(w.logged[1]).To(ContainSubstring("no longer so"))
 	})
 
-	It("never takes kuma-cp down", func() {
+	DescribeTable("never takes kuma-cp down", func(change func(*envoy_listener.Listener)) {
 		w.service("frontend", 10002, "v1")
 		w.apply("route", `{destination: {kuma.io/service: '*', version: v1}, mirror: {destination: {kuma.io/service: '*', version: v2}}}`)
 		rs := w.generate()
+		for _, r := range rs.Resources(envoy_resource.ListenerType) {
+			change(r.Resource.(*envoy_listener.Listener))
+		}
 		before := text(rs)
 		w.ctx.ControlPlane.CLACache = &explodes{w.ctx.ControlPlane.CLACache, 1}
-		Expect(w.policy.Apply(rs, w.ctx, w.proxy)).To(Succeed())
-		Expect(text(rs)).To(Equal(before))
-		Expect(w.logged).To(ConsistOf(ContainSubstring("bug in the plugin")))
-		Expect(testutil.ToFloat64(w.policy.metrics.panics)).To(Equal(1.0))
+		for range 2 {
+			Expect(w.policy.Apply(rs, w.ctx, w.proxy)).To(Succeed())
+			Expect(text(rs)).To(Equal(before))
+		}
+		Expect(w.logged).To(ConsistOf(And(ContainSubstring("bug in the plugin: no endpoints"),
+			ContainSubstring(`"error"=`), ContainSubstring(`"stack"=`), ContainSubstring("GetCLA"))), "an error, once")
+		Expect(testutil.ToFloat64(w.policy.metrics.panics)).To(Equal(2.0))
+	},
+		Entry("where the listener is Kuma's", func(*envoy_listener.Listener) {}),
+		Entry("where it has a default filter chain", func(l *envoy_listener.Listener) {
+			l.DefaultFilterChain, l.FilterChains = l.GetFilterChains()[0], nil
+		}),
+	)
+
+	It("does not take kuma-cp down where it cannot say what it found", func() {
+		failed := false
+		w.policy.log = funcr.New(func(_, args string) {
+			if !failed {
+				failed = true
+				panic("no space")
+			}
+			w.logged = append(w.logged, args)
+		}, funcr.Options{})
+		w.apply("route", `{destination: {kuma.io/service: '*'}, mirror: {destination: {kuma.io/service: ghost}}}`)
+		cluster(w.mirrored(), "ghost_mirror")
+		Expect(w.logged).To(ConsistOf(And(ContainSubstring("no space"), ContainSubstring(`"stack"=`))))
 	})
 
-	It("is counted", func() {
-		registry := prometheus.NewPedanticRegistry()
-		for _, c := range w.policy.metrics.collectors() {
-			registry.MustRegister(c)
-		}
+	It("is not taken down in what somebody only looks at", func() {
+		w.apply("route", `{destination: {kuma.io/service: '*'}, mirror: {destination: {kuma.io/service: ghost}}}`)
+		served := text(w.mirrored())
+		Expect(w.logged).To(HaveLen(1))
+
+		w.ctx.ControlPlane.CLACache = &cla.Retriever{} // as kuma-cp's _config
+		Expect(text(w.mirrored())).To(Equal(served))
+		w.apply("route", `{destination: {kuma.io/service: '*'}}`)
+		w.mirrored()
+		Expect(w.logged).To(HaveLen(1))
+		Expect(w.policy.journal.States()).To(Equal(map[plugin.State]int{plugin.Injected: 1}))
+	})
+
+	It("is counted while its proxy is connected", func() {
+		gathered, err := kuma_metrics.NewMetrics("zone")
+		Expect(err).ToNot(HaveOccurred())
+		builder, err := core_runtime.BuilderFor(context.Background(), kuma_cp.DefaultConfig())
+		Expect(err).ToNot(HaveOccurred())
+		builder.WithMetrics(gathered)
+		Expect(w.policy.AfterBootstrap(builder, nil)).To(Succeed())
+		callbacks := builder.XDS().ServerCallbacks
+		callbacks.(*streams).linger = 0
+
+		Expect(callbacks.OnStreamRequest(1, request{node: "default.client"})).To(Succeed())
 		w.apply("route", half)
 		w.mirrored()
 		count := func(state string) float64 {
 			GinkgoHelper()
-			families, err := registry.Gather()
+			families, err := gathered.Gather()
 			Expect(err).ToNot(HaveOccurred())
 			for _, family := range families {
 				for _, m := range family.GetMetric() {
-					if family.GetName() == "kuma_mirror_mirrors" && m.GetLabel()[0].GetValue() == state {
-						return m.GetGauge().GetValue()
+					for _, label := range m.GetLabel() {
+						if family.GetName() == "kuma_mirror_mirrors" && label.GetName() == "state" && label.GetValue() == state {
+							return m.GetGauge().GetValue()
+						}
 					}
 				}
 			}
@@ -242,14 +340,9 @@ var _ = Describe("a mirror in a data plane proxy", func() {
 		Expect(count("injected")).To(Equal(1.0))
 		Expect(count("not_http")).To(Equal(0.0))
 
-		By("the proxy going away")
-		delete(w.ctx.Mesh.DataplanesByName, "client")
-		w.ctx.Mesh.Hash = "2"
-		w.dp = &core_mesh.DataplaneResource{
-			Meta: &test_model.ResourceMeta{Mesh: "default", Name: "another"}, Spec: &mesh_proto.Dataplane{Networking: &mesh_proto.Dataplane_Networking{}},
-		}
-		w.mirrored()
-		Expect(count("injected")).To(Equal(0.0))
+		callbacks.OnStreamClosed(1)
+		Eventually(count).WithArguments("injected").Should(Equal(0.0))
+		Expect(w.logged).To(BeEmpty())
 	})
 
 	DescribeTable("leaves proxies alone that are no data plane proxies",
@@ -316,8 +409,9 @@ var _ = Describe("an external service as shadow", func() {
 	})
 
 	It("is left out where no ExternalService has the tags", func() {
-		endpoint.Tags = map[string]string{"kuma.io/service": "outside", "version": "v1"}
-		w.external["outside"] = []core_xds.Endpoint{endpoint}
+		other := endpoint
+		other.Tags = map[string]string{"kuma.io/service": "outside", "version": "v1"}
+		w.external["outside"] = []core_xds.Endpoint{other}
 		before, after := text(w.generate()), text(w.mirrored())
 		Expect(after).To(Equal(before))
 		Expect(w.logged).To(ConsistOf(ContainSubstring("no ExternalService has these tags")))

@@ -1,6 +1,8 @@
 package kuma
 
 import (
+	"slices"
+
 	envoy_cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	envoy_endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	envoy_listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -56,7 +58,8 @@ func (s *set) remember(resource proto.Message) {
 	if !ok {
 		return
 	}
-	for _, chain := range listener.GetFilterChains() {
+	// Kuma makes no default chain, but the core would look into one.
+	for _, chain := range append(slices.Clip(listener.GetFilterChains()), listener.GetDefaultFilterChain()) {
 		for _, f := range chain.GetFilters() {
 			if config, ok := f.GetConfigType().(*envoy_listener.Filter_TypedConfig); ok {
 				s.filters = append(s.filters, filter{f, config})

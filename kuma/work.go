@@ -159,7 +159,9 @@ func hasCarrierTag(destination map[string]string) bool {
 }
 
 // explain adds what the core cannot know to the reason for which there is no
-// mirror.
+// mirror. The condition is Kuma's own: where a route has rules for
+// MeshMultiZoneServices and their like alone, which are ResourceRules, Kuma
+// keeps to the TrafficRoutes.
 func explain(report plugin.Report, proxy *core_xds.Proxy) {
 	for _, kind := range []core_model.ResourceType{meshhttproute.MeshHTTPRouteType, meshtcproute.MeshTCPRouteType} {
 		if len(proxy.Policies.Dynamic[kind].ToRules.Rules) == 0 {

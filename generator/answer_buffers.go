@@ -17,9 +17,12 @@ const (
 )
 
 // boundAnswers lets Envoy take answers, which it throws away, in small pieces,
-// with everything else in between.
-func (id Identity) boundAnswers(c *cluster.Cluster, options *upstream.HttpProtocolOptions) {
+// with everything else in between; boundWindows does it for HTTP/2.
+func (id Identity) boundAnswers(c *cluster.Cluster) {
 	c.PerConnectionBufferLimitBytes = wrapperspb.UInt32(connectionBuffer)
+}
+
+func (id Identity) boundWindows(options *upstream.HttpProtocolOptions) {
 	if http2 := http2Options(options); http2 != nil {
 		http2.InitialStreamWindowSize = wrapperspb.UInt32(streamWindow)
 		http2.InitialConnectionWindowSize = wrapperspb.UInt32(connectionWindow)

@@ -44,7 +44,7 @@ var _ = Describe("a mirror cluster's memory", func() {
 		})
 		Expect(err).NotTo(HaveOccurred())
 		c := &cluster.Cluster{Name: "shadow", TypedExtensionProtocolOptions: map[string]*anypb.Any{httpOptions: value}}
-		Expect(id.Configure(c)).To(Succeed())
+		Expect(id.Configure(c, &generator.Memo{})).To(Succeed())
 		http2 := optionsOf(c).GetExplicitHttpConfig().GetHttp2ProtocolOptions()
 		Expect(http2.GetInitialStreamWindowSize().GetValue()).To(BeEquivalentTo(64 << 10))
 		Expect(http2.GetInitialConnectionWindowSize().GetValue()).To(BeEquivalentTo(256 << 10))

@@ -34,7 +34,7 @@ func optionsOf(c *cluster.Cluster) *upstream.HttpProtocolOptions {
 func configured(id generator.Identity) *cluster.Cluster {
 	GinkgoHelper()
 	c := &cluster.Cluster{Name: id.ClusterName()}
-	Expect(id.Configure(c)).To(Succeed())
+	Expect(id.Configure(c, &generator.Memo{})).To(Succeed())
 	return c
 }
 
@@ -200,7 +200,7 @@ var _ = Describe("a mirror cluster", func() {
 			TransportSocket:               &core.TransportSocket{Name: "tls"},
 			TypedExtensionProtocolOptions: map[string]*anypb.Any{httpOptions: value},
 		}
-		Expect(id.Configure(c)).To(Succeed())
+		Expect(id.Configure(c, &generator.Memo{})).To(Succeed())
 		Expect(c.GetType()).To(Equal(cluster.Cluster_EDS))
 		Expect(c.GetTransportSocket().GetName()).To(Equal("tls"))
 		options := optionsOf(c)
@@ -216,9 +216,36 @@ var _ = Describe("a mirror cluster", func() {
 	It("is the same bytes every time, also when configured twice", func() {
 		first := configured(id)
 		second := configured(id)
-		Expect(id.Configure(second)).To(Succeed())
+		Expect(id.Configure(second, &generator.Memo{})).To(Succeed())
 		Expect(proto.Equal(first, second)).To(BeTrue())
 		Expect(first.GetTypedExtensionProtocolOptions()[httpOptions].GetValue()).
 			To(Equal(second.GetTypedExtensionProtocolOptions()[httpOptions].GetValue()))
+	})
+
+	It("is what it is alone, whatever was configured before it, and nobody else's", func() {
+		base := func(protocol *upstream.HttpProtocolOptions_ExplicitHttpConfig) *cluster.Cluster {
+			value, err := anypb.New(&upstream.HttpProtocolOptions{
+				UpstreamProtocolOptions: &upstream.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: protocol},
+			})
+			Expect(err).NotTo(HaveOccurred())
+			return &cluster.Cluster{TypedExtensionProtocolOptions: map[string]*anypb.Any{httpOptions: value}}
+		}
+		http1 := &upstream.HttpProtocolOptions_ExplicitHttpConfig{ProtocolConfig: &upstream.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{}}
+		http2 := &upstream.HttpProtocolOptions_ExplicitHttpConfig{ProtocolConfig: &upstream.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{}}
+		limited := id
+		limited.Limits.MaxRequestBodyBytes = 7
+		var memo generator.Memo
+		for range 2 {
+			for _, id := range []generator.Identity{id, limited} {
+				for _, protocol := range []*upstream.HttpProtocolOptions_ExplicitHttpConfig{http1, http2} {
+					alone, beside := base(protocol), base(protocol)
+					Expect(id.Configure(alone, &generator.Memo{})).To(Succeed())
+					Expect(id.Configure(beside, &memo)).To(Succeed())
+					Expect(proto.Equal(alone, beside)).To(BeTrue())
+					// As a host's own modifications may.
+					beside.TypedExtensionProtocolOptions[httpOptions].Value = nil
+				}
+			}
+		}
 	})
 })

@@ -36,7 +36,7 @@ func report(b *testing.B, took []time.Duration, what string) {
 func benchmarked(b *testing.B) *world.World {
 	RegisterTestingT(b)
 	if program == "" {
-		path, err := build()
+		path, err := world.BuildProgram()
 		Expect(err).NotTo(HaveOccurred())
 		program = path
 	}

@@ -27,16 +27,12 @@ func TestChanges(t *testing.T) {
 var program string
 
 var _ = SynchronizedBeforeSuite(func() []byte {
-	path, err := build()
+	path, err := world.BuildProgram()
 	Expect(err).NotTo(HaveOccurred())
 	return []byte(path)
 }, func(path []byte) { program = string(path) })
 
 var _ = SynchronizedAfterSuite(func() {}, gexec.CleanupBuildArtifacts)
-
-func build() (string, error) {
-	return gexec.Build("github.com/kuma-mirror/kuma-mirror/cmd/kuma-mirror", "-buildvcs=false")
-}
 
 // revisionHeader is in every answer: which revision of the TrafficRoute its
 // request was routed by. A route's mirrors and its header come and go together.

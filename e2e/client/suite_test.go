@@ -13,6 +13,8 @@ import (
 	. "github.com/onsi/gomega"
 	"github.com/onsi/gomega/gbytes"
 	"github.com/onsi/gomega/gexec"
+
+	"github.com/kuma-mirror/kuma-mirror/e2e/world"
 )
 
 func TestClient(t *testing.T) {
@@ -26,7 +28,7 @@ func TestClient(t *testing.T) {
 var program string
 
 var _ = SynchronizedBeforeSuite(func() []byte {
-	path, err := gexec.Build("github.com/kuma-mirror/kuma-mirror/cmd/kuma-mirror", "-buildvcs=false")
+	path, err := world.BuildProgram()
 	Expect(err).NotTo(HaveOccurred())
 	return []byte(path)
 }, func(path []byte) {

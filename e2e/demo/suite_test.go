@@ -6,6 +6,8 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"github.com/onsi/gomega/gexec"
+
+	"github.com/kuma-mirror/kuma-mirror/e2e/world"
 )
 
 func TestDemo(t *testing.T) {
@@ -17,7 +19,7 @@ func TestDemo(t *testing.T) {
 var program string
 
 var _ = SynchronizedBeforeSuite(func() []byte {
-	path, err := gexec.Build("github.com/kuma-mirror/kuma-mirror/cmd/kuma-mirror", "-buildvcs=false")
+	path, err := world.BuildProgram()
 	Expect(err).NotTo(HaveOccurred())
 	return []byte(path)
 }, func(path []byte) {

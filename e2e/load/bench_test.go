@@ -22,7 +22,7 @@ var large = size{proxies: 200, outbounds: 50}
 // prepare makes a benchmark ready to start hosts.
 func prepare(b *testing.B) {
 	RegisterTestingT(b)
-	path, err := build()
+	path, err := world.BuildProgram()
 	Expect(err).NotTo(HaveOccurred())
 	program = path
 	b.Cleanup(gexec.CleanupBuildArtifacts)

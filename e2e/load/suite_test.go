@@ -10,6 +10,8 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"github.com/onsi/gomega/gexec"
+
+	"github.com/kuma-mirror/kuma-mirror/e2e/world"
 )
 
 func TestLoad(t *testing.T) {
@@ -26,13 +28,9 @@ func TestLoad(t *testing.T) {
 var program string
 
 var _ = SynchronizedBeforeSuite(func() []byte {
-	path, err := build()
+	path, err := world.BuildProgram()
 	Expect(err).NotTo(HaveOccurred())
 	return []byte(path)
 }, func(path []byte) { program = string(path) })
 
 var _ = SynchronizedAfterSuite(func() {}, gexec.CleanupBuildArtifacts)
-
-func build() (string, error) {
-	return gexec.Build("github.com/kuma-mirror/kuma-mirror/cmd/kuma-mirror", "-buildvcs=false")
-}

@@ -9,6 +9,8 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"github.com/onsi/gomega/gexec"
+
+	"github.com/kuma-mirror/kuma-mirror/e2e/world"
 )
 
 func TestSecurity(t *testing.T) {
@@ -23,7 +25,7 @@ func TestSecurity(t *testing.T) {
 var program string
 
 var _ = SynchronizedBeforeSuite(func() []byte {
-	path, err := gexec.Build("github.com/kuma-mirror/kuma-mirror/cmd/kuma-mirror", "-buildvcs=false")
+	path, err := world.BuildProgram()
 	Expect(err).NotTo(HaveOccurred())
 	return []byte(path)
 }, func(path []byte) { program = string(path) })

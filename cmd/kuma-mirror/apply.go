@@ -12,8 +12,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
-	"github.com/kuma-mirror/kuma-mirror/standalone/catalog"
-	"github.com/kuma-mirror/kuma-mirror/standalone/plan"
+	"github.com/kuma-mirror/kuma-mirror/standalone/build/plan"
+	"github.com/kuma-mirror/kuma-mirror/standalone/source/catalog"
 )
 
 func newApplyCommand() *cobra.Command {

@@ -13,7 +13,7 @@ import (
 	. "github.com/onsi/gomega"
 	"sigs.k8s.io/yaml"
 
-	"github.com/kuma-mirror/kuma-mirror/standalone/plan"
+	"github.com/kuma-mirror/kuma-mirror/standalone/build/plan"
 )
 
 // toV2 mirrors what web sends to backend.

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
-	"github.com/kuma-mirror/kuma-mirror/standalone/store"
+	"github.com/kuma-mirror/kuma-mirror/standalone/source/store"
 )
 
 func newBackupCommand() *cobra.Command {

@@ -10,7 +10,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
-	"github.com/kuma-mirror/kuma-mirror/standalone/store"
+	"github.com/kuma-mirror/kuma-mirror/standalone/source/store"
 )
 
 var _ = Describe("kuma-mirror backup and restore", func() {

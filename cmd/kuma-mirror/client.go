@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
-	"github.com/kuma-mirror/kuma-mirror/standalone/client"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/client"
 )
 
 // Environment variables that stand in for flags of commands that ask a host.

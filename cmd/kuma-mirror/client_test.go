@@ -17,10 +17,10 @@ import (
 	"github.com/spf13/cobra"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
-	"github.com/kuma-mirror/kuma-mirror/standalone/catalog"
-	"github.com/kuma-mirror/kuma-mirror/standalone/files"
-	"github.com/kuma-mirror/kuma-mirror/standalone/rest"
-	"github.com/kuma-mirror/kuma-mirror/standalone/store"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/rest"
+	"github.com/kuma-mirror/kuma-mirror/standalone/source/catalog"
+	"github.com/kuma-mirror/kuma-mirror/standalone/source/files"
+	"github.com/kuma-mirror/kuma-mirror/standalone/source/store"
 )
 
 // apiHost is the API of a host, on a store of its own.

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
-	"github.com/kuma-mirror/kuma-mirror/standalone/client"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/client"
 )
 
 // completionTimeout is how long a shell waits for names.

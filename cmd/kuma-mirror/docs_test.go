@@ -10,7 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
-	"github.com/kuma-mirror/kuma-mirror/standalone/check"
+	"github.com/kuma-mirror/kuma-mirror/standalone/build/check"
 )
 
 // codeBlock is a block of YAML in Markdown.

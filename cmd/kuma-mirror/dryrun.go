@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kuma-mirror/kuma-mirror/plugin"
-	"github.com/kuma-mirror/kuma-mirror/standalone/plan"
+	"github.com/kuma-mirror/kuma-mirror/standalone/build/plan"
 )
 
 // dryRunFlags are those of commands that can say what they would do.

@@ -13,8 +13,8 @@ import (
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/plugin/carrier"
-	"github.com/kuma-mirror/kuma-mirror/standalone/client"
-	"github.com/kuma-mirror/kuma-mirror/standalone/mesh"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/client"
+	"github.com/kuma-mirror/kuma-mirror/standalone/ground/mesh"
 	"github.com/kuma-mirror/kuma-mirror/xds"
 )
 

@@ -10,7 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
-	"github.com/kuma-mirror/kuma-mirror/standalone/client"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/client"
 )
 
 var _ = Describe("kuma-mirror get", func() {

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
-	"github.com/kuma-mirror/kuma-mirror/standalone/client"
-	"github.com/kuma-mirror/kuma-mirror/standalone/status"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/client"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
 )
 
 func newInspectCommand() *cobra.Command {

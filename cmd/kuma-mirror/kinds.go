@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
-	"github.com/kuma-mirror/kuma-mirror/standalone/client"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/client"
 )
 
 // parseKind takes what people call a kind: traffic-routes, as in the API's

@@ -17,7 +17,7 @@ import (
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoybin"
-	"github.com/kuma-mirror/kuma-mirror/standalone/envoy"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/envoy"
 )
 
 // envoyLogLevels are those of Envoy's --log-level.

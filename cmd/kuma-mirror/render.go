@@ -9,9 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
-	"github.com/kuma-mirror/kuma-mirror/standalone/generate"
-	"github.com/kuma-mirror/kuma-mirror/standalone/mesh"
-	"github.com/kuma-mirror/kuma-mirror/standalone/static"
+	"github.com/kuma-mirror/kuma-mirror/standalone/build/generate"
+	"github.com/kuma-mirror/kuma-mirror/standalone/build/static"
+	"github.com/kuma-mirror/kuma-mirror/standalone/ground/mesh"
 )
 
 func newRenderCommand() *cobra.Command {

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
-	"github.com/kuma-mirror/kuma-mirror/standalone/client"
-	"github.com/kuma-mirror/kuma-mirror/standalone/store"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/client"
+	"github.com/kuma-mirror/kuma-mirror/standalone/source/store"
 )
 
 func newRestoreCommand() *cobra.Command {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kuma-mirror/kuma-mirror/standalone/secure"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/secure"
 )
 
 const (

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/kuma-mirror/kuma-mirror/standalone/secure"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/secure"
 )
 
 // apiRoutes are what the API's server answers.

@@ -12,7 +12,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
-	"github.com/kuma-mirror/kuma-mirror/standalone/rest"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/rest"
 )
 
 var _ = Describe("the routes of the API's server", func() {

@@ -15,14 +15,14 @@ import (
 	"github.com/spf13/cobra"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
-	"github.com/kuma-mirror/kuma-mirror/standalone/catalog"
-	"github.com/kuma-mirror/kuma-mirror/standalone/files"
-	"github.com/kuma-mirror/kuma-mirror/standalone/host"
-	"github.com/kuma-mirror/kuma-mirror/standalone/metrics"
-	"github.com/kuma-mirror/kuma-mirror/standalone/rest"
-	"github.com/kuma-mirror/kuma-mirror/standalone/secure"
-	"github.com/kuma-mirror/kuma-mirror/standalone/status"
-	"github.com/kuma-mirror/kuma-mirror/standalone/store"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/metrics"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/rest"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/host"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/secure"
+	"github.com/kuma-mirror/kuma-mirror/standalone/source/catalog"
+	"github.com/kuma-mirror/kuma-mirror/standalone/source/files"
+	"github.com/kuma-mirror/kuma-mirror/standalone/source/store"
 )
 
 // composition is all that one run is made of.

@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
-	"github.com/kuma-mirror/kuma-mirror/standalone/client"
-	"github.com/kuma-mirror/kuma-mirror/standalone/mesh"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/client"
+	"github.com/kuma-mirror/kuma-mirror/standalone/ground/mesh"
 )
 
 // greeting tells what is served and what to do next.

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kuma-mirror/kuma-mirror/standalone/client"
-	"github.com/kuma-mirror/kuma-mirror/standalone/status"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/client"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
 )
 
 func newStatusCommand() *cobra.Command {

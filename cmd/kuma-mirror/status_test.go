@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
-	"github.com/kuma-mirror/kuma-mirror/standalone/status"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
 )
 
 // mirrorsOf serves mirrors as a host does, by the path that is asked for.

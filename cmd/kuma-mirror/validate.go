@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
-	"github.com/kuma-mirror/kuma-mirror/standalone/check"
+	"github.com/kuma-mirror/kuma-mirror/standalone/build/check"
 )
 
 func newValidateCommand() *cobra.Command {

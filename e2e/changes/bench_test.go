@@ -17,7 +17,7 @@ import (
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/e2e/world"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
-	"github.com/kuma-mirror/kuma-mirror/standalone/ads"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/ads"
 )
 
 // rounds is how often each benchmark measures in one operation; what it reports

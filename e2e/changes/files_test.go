@@ -13,8 +13,8 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/e2e/world"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest/backend"
-	"github.com/kuma-mirror/kuma-mirror/standalone/ads"
-	"github.com/kuma-mirror/kuma-mirror/standalone/envoy"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/ads"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/envoy"
 )
 
 // copied waits for a copy of what is sent from now on.

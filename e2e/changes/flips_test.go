@@ -13,7 +13,7 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/e2e/world"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest/backend"
-	"github.com/kuma-mirror/kuma-mirror/standalone/ads"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/ads"
 )
 
 // state is what a TrafficRoute says: who answers, and who gets copies.

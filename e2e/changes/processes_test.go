@@ -21,7 +21,7 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/e2e/world"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest/backend"
-	"github.com/kuma-mirror/kuma-mirror/standalone/ads"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/ads"
 )
 
 // process starts kuma-mirror; it is killed at the end of the spec.

@@ -15,8 +15,8 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/e2e/world"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest/backend"
-	"github.com/kuma-mirror/kuma-mirror/standalone/ads"
-	"github.com/kuma-mirror/kuma-mirror/standalone/plan"
+	"github.com/kuma-mirror/kuma-mirror/standalone/build/plan"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/ads"
 )
 
 // freeAddress is one of this machine.

@@ -24,10 +24,10 @@ import (
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
-	"github.com/kuma-mirror/kuma-mirror/standalone/check"
-	"github.com/kuma-mirror/kuma-mirror/standalone/generate"
-	"github.com/kuma-mirror/kuma-mirror/standalone/mesh"
-	"github.com/kuma-mirror/kuma-mirror/standalone/static"
+	"github.com/kuma-mirror/kuma-mirror/standalone/build/check"
+	"github.com/kuma-mirror/kuma-mirror/standalone/build/generate"
+	"github.com/kuma-mirror/kuma-mirror/standalone/build/static"
+	"github.com/kuma-mirror/kuma-mirror/standalone/ground/mesh"
 	"github.com/kuma-mirror/kuma-mirror/xds"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/kuma-mirror/kuma-mirror/e2e/world"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
-	"github.com/kuma-mirror/kuma-mirror/standalone/ads"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/ads"
 )
 
 // large is what the benchmarks are about: 200 proxies that call 50 services

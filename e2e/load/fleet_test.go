@@ -13,7 +13,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/kuma-mirror/kuma-mirror/e2e/world"
-	"github.com/kuma-mirror/kuma-mirror/standalone/ads"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/ads"
 )
 
 // fleet is a host with a mesh, and a proxy for each of its data planes.

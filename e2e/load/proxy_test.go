@@ -23,7 +23,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/kuma-mirror/kuma-mirror/e2e/world"
-	"github.com/kuma-mirror/kuma-mirror/standalone/ads"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/ads"
 )
 
 // window is what HTTP/2 sends a proxy before it reads.

@@ -15,9 +15,9 @@ import (
 
 	"github.com/kuma-mirror/kuma-mirror/e2e/world"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
-	"github.com/kuma-mirror/kuma-mirror/standalone/ads"
-	"github.com/kuma-mirror/kuma-mirror/standalone/host"
-	"github.com/kuma-mirror/kuma-mirror/standalone/status"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/ads"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/host"
 )
 
 // measured is an Envoy of 50 outbounds, each with a mirror, and a client of it.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/kuma-mirror/kuma-mirror/e2e/world"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest/backend"
-	"github.com/kuma-mirror/kuma-mirror/standalone/status"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
 )
 
 var _ = onEachEnvoy("what the host says", func(version string) {

@@ -7,7 +7,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/kuma-mirror/kuma-mirror/e2e/world"
-	"github.com/kuma-mirror/kuma-mirror/standalone/status"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
 )
 
 var _ = onEachEnvoy("the state of a mirror", func(version string) {

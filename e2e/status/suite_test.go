@@ -18,9 +18,9 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/e2e/world"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest/backend"
-	"github.com/kuma-mirror/kuma-mirror/standalone/ads"
-	"github.com/kuma-mirror/kuma-mirror/standalone/host"
-	"github.com/kuma-mirror/kuma-mirror/standalone/status"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/ads"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/host"
 )
 
 func TestStatus(t *testing.T) {

@@ -25,11 +25,11 @@ import (
 
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest/backend"
-	"github.com/kuma-mirror/kuma-mirror/standalone/ads"
-	"github.com/kuma-mirror/kuma-mirror/standalone/envoy"
-	"github.com/kuma-mirror/kuma-mirror/standalone/files"
-	"github.com/kuma-mirror/kuma-mirror/standalone/host"
-	"github.com/kuma-mirror/kuma-mirror/standalone/mesh"
+	"github.com/kuma-mirror/kuma-mirror/standalone/ground/mesh"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/ads"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/envoy"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/host"
+	"github.com/kuma-mirror/kuma-mirror/standalone/source/files"
 )
 
 // T is a spec (GinkgoT()) or a benchmark.

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
-	"github.com/kuma-mirror/kuma-mirror/standalone/envoy"
-	"github.com/kuma-mirror/kuma-mirror/standalone/host"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/envoy"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/host"
 )
 
 // Names of the backends, which they answer and log with.

@@ -7,7 +7,7 @@ import (
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/internal/demo"
-	"github.com/kuma-mirror/kuma-mirror/standalone/check"
+	"github.com/kuma-mirror/kuma-mirror/standalone/build/check"
 )
 
 var _ = Describe("The resources in examples/demo", func() {

@@ -11,9 +11,9 @@ import (
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/generator"
 	"github.com/kuma-mirror/kuma-mirror/plugin"
-	"github.com/kuma-mirror/kuma-mirror/standalone/generate"
-	"github.com/kuma-mirror/kuma-mirror/standalone/mesh"
-	"github.com/kuma-mirror/kuma-mirror/standalone/static"
+	"github.com/kuma-mirror/kuma-mirror/standalone/build/generate"
+	"github.com/kuma-mirror/kuma-mirror/standalone/build/static"
+	"github.com/kuma-mirror/kuma-mirror/standalone/ground/mesh"
 	"github.com/kuma-mirror/kuma-mirror/xds"
 )
 

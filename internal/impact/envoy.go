@@ -17,7 +17,7 @@ import (
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 
 	"github.com/kuma-mirror/kuma-mirror/internal/child"
-	"github.com/kuma-mirror/kuma-mirror/standalone/static"
+	"github.com/kuma-mirror/kuma-mirror/standalone/build/static"
 )
 
 const (

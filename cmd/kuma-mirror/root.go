@@ -33,7 +33,6 @@ Policies are Kuma's TrafficRoutes with a mirror section.`,
 		newExportCommand(),
 		newBackupCommand(),
 		newRestoreCommand(),
-		newImpactCommand(),
 		newBackendCommand(),
 		newVersionCommand(),
 	)

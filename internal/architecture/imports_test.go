@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -43,7 +44,8 @@ var rules = []rule{
 	{folder: "generator", ours: []string{"api", "xds"}, pure: true},
 	{folder: "plugin", ours: []string{"api", "xds", "generator"}, pure: true},
 	{folder: "standalone", ours: []string{"api", "xds", "generator", "plugin", "examples", "internal/envoybin", "internal/child"}},
-	{folder: "cmd", ours: []string{"api", "xds", "generator", "plugin", "standalone", "examples", "internal"}},
+	{folder: "cmd/kuma-mirror", ours: []string{"api", "xds", "generator", "plugin", "standalone", "examples", "internal/demo", "internal/envoybin"}},
+	{folder: "cmd/kuma-mirror-impact", ours: []string{"generator", "internal/impact", "internal/envoybin"}},
 	{folder: "internal", ours: []string{"api", "xds", "generator", "plugin", "standalone", "examples"}},
 	{folder: "internal/envoytest", ours: []string{"internal/envoybin", "internal/child"}, tests: true},
 	{folder: "build", tests: true},
@@ -146,6 +148,17 @@ var _ = Describe("the imports", func() {
 		Expect(wrong).To(BeEmpty())
 	})
 
+	It("keep the laboratory out of the program", func(ctx SpecContext) {
+		packages := func(command string) []string {
+			out, err := exec.CommandContext(ctx, "go", "list", "-deps", module+"/cmd/"+command).Output()
+			Expect(err).NotTo(HaveOccurred())
+			return strings.Fields(string(out))
+		}
+		laboratory := module + "/internal/impact"
+		Expect(packages("kuma-mirror-impact")).To(ContainElement(laboratory))
+		Expect(packages("kuma-mirror")).NotTo(ContainElement(laboratory))
+	})
+
 	It("never need Kuma's modules, nor replace one", func() {
 		for _, name := range []string{"go.mod", "tools.mod"} {
 			content, err := os.ReadFile(filepath.Join(root, name))
@@ -165,6 +178,7 @@ var _ = Describe("the imports", func() {
 		Entry("the plugin uses a host", "plugin/carrier/a.go", module+"/standalone/serve/ads", "may import"),
 		Entry("the plugin uses a file", "plugin/a.go", "os", "pure"),
 		Entry("a host uses a command", "standalone/a.go", module+"/cmd/kuma-mirror", "may import"),
+		Entry("the program uses the laboratory", "cmd/kuma-mirror/a.go", module+"/internal/impact", "may import"),
 		Entry("a command uses the test harness", "cmd/kuma-mirror/a.go", module+"/internal/envoytest", "for tests"),
 		Entry("a host uses a test library", "standalone/a.go", "github.com/onsi/gomega", "for tests"),
 		Entry("a host uses Kuma", "standalone/a.go", "github.com/kumahq/kuma/v2/pkg/core", "adapter"),

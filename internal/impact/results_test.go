@@ -189,13 +189,13 @@ var _ = Describe("what is published", func() {
 		Expect(err).NotTo(HaveOccurred())
 		chart, err := os.ReadFile(docs + "impact.svg")
 		Expect(err).NotTo(HaveOccurred())
-		Expect(string(chart)).To(Equal(string(impact.Chart(r))), "kuma-mirror impact chart docs/impact-results.json > docs/impact.svg")
+		Expect(string(chart)).To(Equal(string(impact.Chart(r))), "kuma-mirror-impact chart docs/impact-results.json > docs/impact.svg")
 		text, err := os.ReadFile(docs + "impact.md")
 		Expect(err).NotTo(HaveOccurred())
 		filled, err := impact.Fill(text, impact.Report(r, newest))
 		Expect(err).NotTo(HaveOccurred())
 		Expect(string(text)).To(Equal(string(filled)),
-			"kuma-mirror impact matrix --write docs/impact.md docs/impact-results.json docs/impact-results-newest.json")
+			"kuma-mirror-impact matrix --write docs/impact.md docs/impact-results.json docs/impact-results-newest.json")
 	})
 
 	It("has every shadow, in either variant", func() {

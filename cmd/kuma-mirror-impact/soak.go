@@ -9,8 +9,8 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/internal/impact"
 )
 
-func newImpactSoakCommand() *cobra.Command {
-	var flags impactFlags
+func newSoakCommand() *cobra.Command {
+	var flags labFlags
 	var soak impact.SoakOptions
 	cmd := &cobra.Command{
 		Use:   "soak",

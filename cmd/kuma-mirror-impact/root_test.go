@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 
@@ -10,11 +12,27 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/internal/impact"
 )
 
-var _ = Describe("impact", func() {
+type ran struct {
+	code           int
+	stdout, stderr string
+}
+
+// laboratory runs the program with these arguments.
+func laboratory(ctx context.Context, args ...string) ran {
+	var stdout, stderr bytes.Buffer
+	root := newRootCommand()
+	root.SetOut(&stdout)
+	root.SetErr(&stderr)
+	root.SetArgs(args)
+	code := run(ctx, root)
+	return ran{code: code, stdout: stdout.String(), stderr: stderr.String()}
+}
+
+var _ = Describe("the laboratory", func() {
 	DescribeTable("says what is wrong with the command line, and what there is",
 		func(ctx SpecContext, message string, args ...string) {
 			args = append(args, "--envoy", "true") // any program: it is not started
-			got := runAlone(ctx, newImpactCommand(), "", args...)
+			got := laboratory(ctx, args...)
 			Expect(got.code).To(Equal(exitUsage), got.stderr)
 			Expect(got.stderr).To(ContainSubstring(message))
 		},
@@ -28,7 +46,7 @@ var _ = Describe("impact", func() {
 	)
 
 	It("fails without the Envoy it is told to run", func(ctx SpecContext) {
-		got := runAlone(ctx, newImpactCommand(), "", "--envoy", "/does/not/exist")
+		got := laboratory(ctx, "--envoy", "/does/not/exist")
 		Expect(got.code).To(Equal(exitFailed))
 		Expect(got.stderr).To(ContainSubstring("--envoy"))
 	})
@@ -40,10 +58,10 @@ var _ = Describe("impact", func() {
 			Shadow: "never-reads", Load: "upload", Protocol: impact.HTTP1, Requests: 2, Failed: 1, Hung: true, Upload: &impact.Upload{},
 		}}}
 		Expect(r.Write(file)).To(Succeed())
-		chart := runAlone(ctx, newImpactCommand(), "", "chart", file)
+		chart := laboratory(ctx, "chart", file)
 		Expect(chart.code).To(Equal(exitOK))
 		Expect(chart.stdout).To(And(HavePrefix("<svg "), ContainSubstring(">hangs<")))
-		matrix := runAlone(ctx, newImpactCommand(), "", "matrix", file)
+		matrix := laboratory(ctx, "matrix", file)
 		Expect(matrix.code).To(Equal(exitOK))
 		const row = "| never-reads: accepts and never reads | 1, **–** | hangs, **–** |"
 		Expect(matrix.stdout).To(ContainSubstring(row))
@@ -54,19 +72,19 @@ var _ = Describe("impact", func() {
 			text += "<!-- impact " + section.Name + " -->\nold\n<!-- end of impact " + section.Name + " -->\n"
 		}
 		Expect(os.WriteFile(document, []byte(text), 0o600)).To(Succeed())
-		written := runAlone(ctx, newImpactCommand(), "", "matrix", "--write", document, file, file)
+		written := laboratory(ctx, "matrix", "--write", document, file, file)
 		Expect(written.code).To(Equal(exitOK), written.stderr)
 		Expect(written.stdout).To(BeEmpty())
 		Expect(os.ReadFile(document)).To(And(HavePrefix("before\n"), ContainSubstring(row), Not(ContainSubstring("old"))))
 
 		Expect(os.WriteFile(document, []byte("no marks\n"), 0o600)).To(Succeed())
-		refused := runAlone(ctx, newImpactCommand(), "", "matrix", "--write", document, file)
+		refused := laboratory(ctx, "matrix", "--write", document, file)
 		Expect(refused.code).To(Equal(exitFailed))
 		Expect(refused.stderr).To(ContainSubstring(`impact.md: the document has no "<!-- impact goals -->"`))
 	})
 
 	It("lists the shadows and the loads in its help", func(ctx SpecContext) {
-		got := runAlone(ctx, newImpactCommand(), "", "--help")
+		got := laboratory(ctx, "--help")
 		Expect(got.code).To(Equal(exitOK))
 		for _, s := range impact.Shadows() {
 			Expect(got.stdout).To(ContainSubstring("  " + s.Name + " "))

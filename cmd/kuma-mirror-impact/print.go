@@ -11,7 +11,7 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/internal/impact"
 )
 
-func (f *impactFlags) print(w io.Writer, results *impact.Results) error {
+func (f *labFlags) print(w io.Writer, results *impact.Results) error {
 	switch f.output {
 	case "json":
 		encoder := json.NewEncoder(w)

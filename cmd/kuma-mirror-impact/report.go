@@ -9,7 +9,7 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/internal/impact"
 )
 
-func newImpactChartCommand() *cobra.Command {
+func newChartCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "chart RESULTS.json",
 		Short: "Draw a results file as SVG",
@@ -17,7 +17,7 @@ func newImpactChartCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			results, err := impact.ReadResults(args[0])
 			if err != nil {
-				return &failure{exitFailed, err}
+				return failure{err}
 			}
 			_, err = cmd.OutOrStdout().Write(impact.Chart(results))
 			return err
@@ -25,7 +25,7 @@ func newImpactChartCommand() *cobra.Command {
 	}
 }
 
-func newImpactMatrixCommand() *cobra.Command {
+func newMatrixCommand() *cobra.Command {
 	var document string
 	cmd := &cobra.Command{
 		Use:   "matrix RESULTS.json [OTHER.json...]",
@@ -41,14 +41,14 @@ the rest of it as it is.`,
 			for _, file := range args {
 				results, err := impact.ReadResults(file)
 				if err != nil {
-					return &failure{exitFailed, err}
+					return failure{err}
 				}
 				all = append(all, results)
 			}
 			sections := impact.Report(all[0], all[1:]...)
 			if document != "" {
 				if err := fillDocument(document, sections); err != nil {
-					return &failure{exitFailed, err}
+					return failure{err}
 				}
 				return nil
 			}

@@ -14,8 +14,8 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/internal/impact"
 )
 
-// impactFlags are those of the lab itself, the same for all that run it.
-type impactFlags struct {
+// labFlags are those of the lab itself, the same for all that run it.
+type labFlags struct {
 	envoy       string
 	concurrency int
 	shadows     []string
@@ -28,23 +28,21 @@ type impactFlags struct {
 	quiet       bool
 }
 
-func newImpactCommand() *cobra.Command {
+func newRootCommand() *cobra.Command {
 	var (
-		flags  impactFlags
+		flags  labFlags
 		quick  bool
 		rounds int
 	)
 	cmd := &cobra.Command{
-		Use:   "impact",
+		Use:   "kuma-mirror-impact",
 		Short: "Try what a bad shadow does to the primary",
-		Long: `impact puts a real Envoy between a client, a primary and a shadow that
+		Long: `kuma-mirror-impact puts a real Envoy between a client, a primary and a shadow that
 misbehaves in one of many ways, and judges whether the client noticed: each kind
 of request with each shadow, beside the same requests without a mirror.
 
-Nothing is needed but an Envoy; all of it is on 127.0.0.1. Try your own limits:
-
-  kuma-mirror impact --quick --max-concurrent-requests 32
-  kuma-mirror impact --shadow never-reads --load upload --protections both
+Only an Envoy is needed; everything listens on 127.0.0.1. The limits of the
+mirror are flags, so that you can try your own.
 
 With --protections off the copies go to the shadow's ordinary cluster, as other
 control planes send them; what happens then is shown and not judged.
@@ -60,7 +58,11 @@ Shadows:
 		}) + `
 Loads:
 ` + listOf(impact.Loads(), func(l impact.Load) (string, string) { return l.Name, l.About }),
-		Args: cobra.NoArgs,
+		Example: `  kuma-mirror-impact --quick --max-concurrent-requests 32
+  kuma-mirror-impact --shadow never-reads --load upload --protections both`,
+		Args:          cobra.NoArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if rounds < 0 {
 				return errors.New("--rounds cannot be negative")
@@ -81,12 +83,12 @@ Loads:
 	cmd.Flags().BoolVar(&quick, "quick", false, "fewer requests, and not every load for every shadow: a few minutes")
 	cmd.Flags().IntVar(&rounds, "rounds", 0, "pairs of uploads and bursts of each kind, whose medians count (default 12 and 6; with protections off 3 and 1; quick 1)")
 	cmd.Flags().StringSliceVar(&flags.loads, "load", nil, "only these loads")
-	cmd.AddCommand(newImpactRateCommand(), newImpactSoakCommand(), newImpactChartCommand(), newImpactMatrixCommand(), newImpactShadowCommand())
+	cmd.AddCommand(newRateCommand(), newSoakCommand(), newChartCommand(), newMatrixCommand(), newShadowCommand())
 	return cmd
 }
 
-// newImpactShadowCommand is the process of the shadows, which the lab starts.
-func newImpactShadowCommand() *cobra.Command {
+// newShadowCommand is the process of the shadows, which the lab starts.
+func newShadowCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "shadow",
 		Short:  "Be the shadows of the lab",
@@ -98,7 +100,7 @@ func newImpactShadowCommand() *cobra.Command {
 	}
 }
 
-func (f *impactFlags) add(cmd *cobra.Command) {
+func (f *labFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.envoy, "envoy", "", "the Envoy to run (default: $ENVOY, the pinned one, envoy on PATH)")
 	flags.IntVar(&f.concurrency, "concurrency", 1, "worker threads of Envoy")
@@ -113,7 +115,7 @@ func (f *impactFlags) add(cmd *cobra.Command) {
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no progress on standard error")
 }
 
-func (f *impactFlags) options() (impact.Options, error) {
+func (f *labFlags) options() (impact.Options, error) {
 	o := impact.Options{Concurrency: f.concurrency, Limits: f.limits, Shadows: f.shadows, Loads: f.loads}
 	for _, p := range f.protocols {
 		o.Protocols = append(o.Protocols, impact.Protocol(p))
@@ -135,36 +137,36 @@ func (f *impactFlags) options() (impact.Options, error) {
 	}
 	var err error
 	if o.Envoy, err = envoybin.Find(f.envoy); err != nil {
-		return o, &failure{exitFailed, err}
+		return o, failure{err}
 	}
 	program, err := os.Executable()
 	if err != nil {
-		return o, &failure{exitFailed, err}
+		return o, failure{err}
 	}
-	o.Worker = []string{program, "impact", "shadow"}
+	o.Worker = []string{program, "shadow"}
 	return o, o.Validate()
 }
 
-func (f *impactFlags) note(cmd *cobra.Command, format string, args ...any) {
+func (f *labFlags) note(cmd *cobra.Command, format string, args ...any) {
 	if !f.quiet {
 		fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...)
 	}
 }
 
 // finish writes and prints what there is, also after an error.
-func (f *impactFlags) finish(cmd *cobra.Command, results *impact.Results, err error) error {
+func (f *labFlags) finish(cmd *cobra.Command, results *impact.Results, err error) error {
 	if results == nil {
-		return &failure{exitFailed, err}
+		return failure{err}
 	}
 	if f.results != "" {
 		err = errors.Join(err, saveResults(f.results, results))
 	}
 	err = errors.Join(err, f.print(cmd.OutOrStdout(), results))
 	if err != nil {
-		return &failure{exitFailed, err}
+		return failure{err}
 	}
 	if problems := results.AllProblems(impact.Lenient); len(problems) > 0 {
-		return &failure{exitFailed, errors.New("the primary noticed:\n  " + strings.Join(problems, "\n  "))}
+		return failure{errors.New("the primary noticed:\n  " + strings.Join(problems, "\n  "))}
 	}
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/internal/impact"
 )
 
-func newImpactRateCommand() *cobra.Command {
-	var flags impactFlags
+func newRateCommand() *cobra.Command {
+	var flags labFlags
 	var rate impact.RateOptions
 	cmd := &cobra.Command{
 		Use:   "rate",

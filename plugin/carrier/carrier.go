@@ -53,11 +53,6 @@ type Problem struct {
 	Message string
 }
 
-// String gives "path: message".
-func (p Problem) String() string {
-	return api.Violation{Path: string(p.At), Message: p.Message}.String()
-}
-
 // Has reports whether a TrafficRoute has any carrier tag, in order or not.
 func Has(spec *api.TrafficRoute) bool {
 	for _, e := range spec.Entries() {
@@ -68,8 +63,16 @@ func Has(spec *api.TrafficRoute) bool {
 	return false
 }
 
-// EncodeResource is Encode for a resource of any kind; what is no TrafficRoute
-// is returned as it is. The error is api.Violations that name the resource.
+// EncodeResource returns a resource with its TrafficRoute as a stock Kuma keeps
+// it: each mirror as two more split entries of weight 0. DecodeResource of it
+// gives back the original. What is no TrafficRoute, or one without mirrors, such
+// as one that is encoded already, is returned as it is; r itself is never
+// changed.
+//
+// The error is api.Violations that name the resource: all that
+// plugin.ValidateTrafficRoute has to say, mirrors whose destination has a tag of
+// Prefix, and carriers that Decode refuses or that stand in one entry with a
+// mirror.
 func EncodeResource(r *api.Resource) (*api.Resource, error) {
 	spec, ok := r.Spec.(*api.TrafficRoute)
 	if !ok {

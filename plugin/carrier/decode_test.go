@@ -46,7 +46,7 @@ var _ = Describe("Decode", func() {
 
 		var said []string
 		for _, p := range found {
-			said = append(said, p.String())
+			said = append(said, string(p.At)+": "+p.Message)
 		}
 		Expect(said).To(Equal(problems))
 

@@ -15,23 +15,7 @@ import (
 // in its entry, any weight above 0 means the same.
 const primaryWeight = 100
 
-// Encode returns a TrafficRoute as a stock Kuma keeps it: each mirror as two
-// more split entries of weight 0. Decode of it gives back the original. A spec
-// without mirrors, such as one that is encoded already, is returned as it is;
-// spec itself is never changed.
-//
-// The error is api.Violations: all that plugin.ValidateTrafficRoute has to say,
-// mirrors whose destination has a tag of Prefix, and carriers that Decode
-// refuses or that stand in one entry with a mirror.
-func Encode(spec *api.TrafficRoute) (*api.TrafficRoute, error) {
-	encoded, violations := encode(&api.Resource{Kind: api.KindTrafficRoute, Spec: spec}, spec)
-	for i := range violations {
-		violations[i].Object = "" // it has no name here
-	}
-	return encoded, violations.OrNil()
-}
-
-// encode is Encode for the spec of r, which the violations name.
+// encode is EncodeResource for the spec of r, which the violations name.
 func encode(r *api.Resource, spec *api.TrafficRoute) (*api.TrafficRoute, api.Violations) {
 	violations := plugin.ValidateTrafficRoute(r)
 	_, problems := Decode(spec)

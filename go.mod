@@ -3,6 +3,7 @@ module github.com/kuma-mirror/kuma-mirror
 go 1.26.0
 
 require (
+	cel.dev/expr v0.25.3
 	github.com/aymanbagabas/go-udiff v0.4.1
 	github.com/envoyproxy/go-control-plane v0.14.0
 	github.com/envoyproxy/go-control-plane/envoy v1.40.0
@@ -29,7 +30,6 @@ require (
 )
 
 require (
-	cel.dev/expr v0.25.3 // indirect
 	github.com/Masterminds/semver/v3 v3.4.0 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect

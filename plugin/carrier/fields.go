@@ -6,56 +6,51 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
-	"unicode/utf8"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // empty is the value of a section that is there with nothing in it.
 const empty = "empty"
 
+// destinationField has no tags of its own: the shadow's tags are the carrier's.
+const destinationField protoreflect.FullName = "mirror.v1alpha1.TrafficRoute.Mirror.destination"
+
 // flatten adds a tag for each field that is set in m, which stands at the path;
-// the path of a section ends in a dot. Fields are not known by their names, so
-// that a new one travels without a change here. Maps are left out: the one a
-// mirror has is its destination.
+// the path of a section ends in a dot. Only the descriptor says which fields
+// there are and how they are written, so that a new one travels without a
+// change here. The entries of lists and maps follow their field as one more
+// step of the path.
 func flatten(m protoreflect.Message, path string, tags map[string]string) {
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		name := path + fd.JSONName()
 		switch {
+		case fd.FullName() == destinationField:
 		case fd.IsMap():
+			v.Map().Range(func(key protoreflect.MapKey, v protoreflect.Value) bool {
+				flattenValue(fd.MapValue(), v, name+"."+formatKey(fd.MapKey(), key.Value()), tags)
+				return true
+			})
 		case fd.IsList():
 			for i := range v.List().Len() {
-				flattenMessage(v.List().Get(i).Message(), name+"."+strconv.Itoa(i), tags)
+				flattenValue(fd, v.List().Get(i), name+"."+strconv.Itoa(i), tags)
 			}
-		case fd.Message() != nil:
-			flattenMessage(v.Message(), name, tags)
-		case fd.Kind() == protoreflect.StringKind:
-			tags[Prefix+name] = escape(v.String())
 		default:
-			tags[Prefix+name] = v.String()
+			flattenValue(fd, v, name, tags)
 		}
 		return true
 	})
 }
 
-func flattenMessage(m protoreflect.Message, name string, tags map[string]string) {
-	switch value := m.Interface().(type) {
-	case *wrapperspb.DoubleValue:
-		tags[Prefix+name] = strconv.FormatFloat(value.GetValue(), 'f', -1, 64)
-	case *wrapperspb.UInt32Value:
-		tags[Prefix+name] = strconv.FormatUint(uint64(value.GetValue()), 10)
-	case *durationpb.Duration:
-		tags[Prefix+name] = strings.Trim(protojson.Format(value), `"`)
-	default:
-		had := len(tags)
-		flatten(m, name+".", tags)
-		if len(tags) == had {
-			tags[Prefix+name] = empty
-		}
+func flattenValue(fd protoreflect.FieldDescriptor, v protoreflect.Value, name string, tags map[string]string) {
+	if !isSection(fd) {
+		tags[Prefix+name] = format(fd, v)
+		return
+	}
+	had := len(tags)
+	flatten(v.Message(), name+".", tags)
+	if len(tags) == had {
+		tags[Prefix+name] = empty
 	}
 }
 
@@ -71,116 +66,104 @@ func comparePaths(a, b string) int {
 // entries of a list have to come in their order. The error says what is wrong
 // with the path or the value.
 func set(m protoreflect.Message, path, value string) error {
-	for rest := path; ; {
-		here := strings.TrimSuffix(path, rest)
-		step, below, more := strings.Cut(rest, ".")
-		fd := m.Descriptor().Fields().ByJSONName(step)
-		if fd == nil || fd.IsMap() {
-			return fmt.Errorf("is not known; after %q there may be %s", Prefix+here, strings.Join(namesOf(m.Descriptor()), ", "))
-		}
-		if one := fd.ContainingOneof(); one != nil {
-			if other := m.WhichOneof(one); other != nil && other != fd {
-				return fmt.Errorf("excludes %s: only one of them may be there", Prefix+here+other.JSONName())
-			}
-		}
-		switch {
-		case fd.IsList():
-			var index string
-			index, below, more = strings.Cut(below, ".")
-			list := m.Mutable(fd).List()
-			i, err := strconv.Atoi(index)
-			if err != nil || strconv.Itoa(i) != index || i < 0 || i > list.Len() {
-				return fmt.Errorf("is out of order: the entries of %s are counted from 0 without a gap, and the next is %d", here+step, list.Len())
-			}
-			if i == list.Len() {
-				list.AppendMutable()
-			}
-			m = list.Get(i).Message()
-		case isSection(fd):
-			m = m.Mutable(fd).Message()
-		case more:
-			return fmt.Errorf("is not known; %q has nothing below it", Prefix+here+step)
-		default:
-			v, err := parse(fd, value)
-			if err != nil {
-				return err
-			}
-			m.Set(fd, v)
-			return nil
-		}
-		if !more {
-			if value != empty {
-				return fmt.Errorf("is %q; a section without fields is %q, others have tags for their fields alone", value, empty)
-			}
-			return nil
-		}
-		rest = below
+	return setBelow(m, "", path, value)
+}
+
+// setBelow is set for a message that stands at the path here, which ends in a
+// dot.
+func setBelow(m protoreflect.Message, here, rest, value string) error {
+	step, below, more := strings.Cut(rest, ".")
+	fd := m.Descriptor().Fields().ByJSONName(step)
+	if fd == nil || fd.FullName() == destinationField {
+		return fmt.Errorf("is not known; after %q there may be %s", Prefix+here, strings.Join(namesOf(m.Descriptor()), ", "))
 	}
+	if choice := fd.ContainingOneof(); choice != nil {
+		if other := m.WhichOneof(choice); other != nil && other != fd {
+			return fmt.Errorf("excludes %s: only one of them may be there", Prefix+here+other.JSONName())
+		}
+	}
+	name := here + step
+	if fd.IsList() || fd.IsMap() {
+		step, below, more = strings.Cut(below, ".")
+		name += "." + step
+	}
+	var t target
+	switch {
+	case fd.IsMap():
+		key, err := parseKey(fd.MapKey(), step)
+		if err != nil {
+			return err
+		}
+		entries := m.Mutable(fd).Map()
+		t = target{
+			fd:      fd.MapValue(),
+			message: func() protoreflect.Value { return entries.Mutable(key.MapKey()) },
+			put:     func(v protoreflect.Value) { entries.Set(key.MapKey(), v) },
+		}
+	case fd.IsList():
+		list := m.Mutable(fd).List()
+		i, err := strconv.Atoi(step)
+		if err != nil || strconv.Itoa(i) != step || i < 0 || i > list.Len() {
+			return fmt.Errorf("is out of order: the entries of %s are counted from 0 without a gap, and the next is %d", here+fd.JSONName(), list.Len())
+		}
+		t = target{fd: fd, put: list.Append, message: func() protoreflect.Value {
+			if i == list.Len() {
+				return list.AppendMutable()
+			}
+			return list.Get(i)
+		}}
+	default:
+		t = target{
+			fd:      fd,
+			message: func() protoreflect.Value { return m.Mutable(fd) },
+			put:     func(v protoreflect.Value) { m.Set(fd, v) },
+		}
+	}
+	switch {
+	case isSection(t.fd) && more:
+		return setBelow(t.message().Message(), name+".", below, value)
+	case more:
+		return fmt.Errorf("is not known; %q has nothing below it", Prefix+name)
+	default:
+		return t.set(value)
+	}
+}
+
+// target is a field, or an entry of a list or a map.
+type target struct {
+	fd protoreflect.FieldDescriptor
+	// message returns what is there of a message, an empty one at first.
+	message func() protoreflect.Value
+	// put stores a scalar.
+	put func(protoreflect.Value)
+}
+
+// set gives the target its value, which a section without fields has, too.
+func (t target) set(value string) error {
+	switch {
+	case isSection(t.fd):
+		t.message()
+		if value != empty {
+			return fmt.Errorf("is %q; a section without fields is %q, others have tags for their fields alone", value, empty)
+		}
+		return nil
+	case t.fd.Message() != nil:
+		return parseMessage(t.fd, value, t.message().Message())
+	}
+	v, err := parseScalar(t.fd, value)
+	if err == nil {
+		t.put(v)
+	}
+	return err
 }
 
 // namesOf lists the fields that a tag can stand for.
 func namesOf(m protoreflect.MessageDescriptor) []string {
 	var names []string
 	for i := range m.Fields().Len() {
-		if fd := m.Fields().Get(i); !fd.IsMap() {
+		if fd := m.Fields().Get(i); fd.FullName() != destinationField {
 			names = append(names, fd.JSONName())
 		}
 	}
 	return names
-}
-
-// isSection reports whether a field has fields of its own.
-func isSection(fd protoreflect.FieldDescriptor) bool {
-	return fd.Message() != nil && fd.Message().ParentFile().Package() != "google.protobuf"
-}
-
-// parse reads the value of a field that is no section.
-func parse(fd protoreflect.FieldDescriptor, value string) (protoreflect.Value, error) {
-	if fd.Message() != nil {
-		m, err := parseMessage(fd.Message().FullName(), value)
-		if err != nil {
-			return protoreflect.Value{}, err
-		}
-		return protoreflect.ValueOfMessage(m), nil
-	}
-	switch fd.Kind() {
-	case protoreflect.StringKind:
-		text, err := unescape(value)
-		if err == nil && !utf8.ValidString(text) {
-			err = fmt.Errorf("is %q, which is not UTF-8 text", value)
-		}
-		return protoreflect.ValueOfString(text), err
-	case protoreflect.BoolKind:
-		if value != "true" && value != "false" {
-			return protoreflect.Value{}, fmt.Errorf("is %q; must be true or false", value)
-		}
-		return protoreflect.ValueOfBool(value == "true"), nil
-	default:
-		return protoreflect.Value{}, fmt.Errorf("cannot be read: a field of type %s", fd.Kind())
-	}
-}
-
-func parseMessage(name protoreflect.FullName, value string) (protoreflect.Message, error) {
-	switch name {
-	case (&wrapperspb.DoubleValue{}).ProtoReflect().Descriptor().FullName():
-		number, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			return nil, fmt.Errorf("is %q; must be a number such as 90 or 0.5", value)
-		}
-		return wrapperspb.Double(number).ProtoReflect(), nil
-	case (&wrapperspb.UInt32Value{}).ProtoReflect().Descriptor().FullName():
-		number, err := strconv.ParseUint(value, 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("is %q; must be a whole number from 0 to %d", value, ^uint32(0))
-		}
-		return wrapperspb.UInt32(uint32(number)).ProtoReflect(), nil
-	case (&durationpb.Duration{}).ProtoReflect().Descriptor().FullName():
-		d, err := time.ParseDuration(value)
-		if err != nil {
-			return nil, fmt.Errorf("is %q; must be a duration with its unit, such as 15s or 500ms", value)
-		}
-		return durationpb.New(d).ProtoReflect(), nil
-	default:
-		return nil, fmt.Errorf("cannot be read: a field of type %s", name)
-	}
 }

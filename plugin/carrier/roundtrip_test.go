@@ -2,6 +2,8 @@ package carrier_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -63,22 +65,42 @@ var _ = Describe("A policy that travels", func() {
 		})
 	})
 
-	It("has every field of a mirror in these tests", func() {
+	It("is each of the golden cases, which have every field of a mirror", func() {
+		inputs, err := filepath.Glob("../../testdata/golden/*/input.yaml")
+		Expect(err).NotTo(HaveOccurred())
 		fields := map[protoreflect.FullName]bool{}
-		forEach(some, func(policy *api.TrafficRoute) {
-			for at, e := range policy.Entries() {
-				for _, m := range api.MirrorsOf(at, e) {
-					collect(m.ProtoReflect(), fields)
+		for _, input := range inputs {
+			data, err := os.ReadFile(input)
+			Expect(err).NotTo(HaveOccurred())
+			resources, err := api.Parse(input, data)
+			Expect(err).NotTo(HaveOccurred())
+			for _, r := range resources {
+				encoded, err := carrier.EncodeResource(r)
+				Expect(err).NotTo(HaveOccurred())
+				decoded, violations := carrier.DecodeResource(encoded)
+				Expect(violations).To(BeEmpty())
+				policy, ok := r.Spec.(*api.TrafficRoute)
+				if !ok {
+					continue
+				}
+				expectSame(decoded.Spec.(*api.TrafficRoute), policy)
+				for at, e := range policy.Entries() {
+					for _, m := range api.MirrorsOf(at, e) {
+						collect(m.ProtoReflect(), fields)
+					}
+				}
+				for at, e := range encoded.Spec.(*api.TrafficRoute).Entries() {
+					expectKumaTakes(at, e)
 				}
 			}
-		})
+		}
 		var missing []protoreflect.FullName
 		declared((&api.TrafficRoute_Mirror{}).ProtoReflect().Descriptor(), func(fd protoreflect.FieldDescriptor) {
 			if !fields[fd.FullName()] {
 				missing = append(missing, fd.FullName())
 			}
 		})
-		Expect(missing).To(BeEmpty())
+		Expect(missing).To(BeEmpty(), "an option without a golden case: add one")
 	})
 
 	It("is what Kuma takes, and valid here", func() {

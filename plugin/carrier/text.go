@@ -6,10 +6,16 @@ import (
 	"strings"
 )
 
+// emptyText is a text of no bytes: Kuma allows no tag without a value.
+const emptyText = "::"
+
 // escape writes a text with the characters that Kuma allows in the values of
 // tags: letters, digits, dots, dashes and underscores stand for themselves,
 // every other byte becomes a colon and two hex digits.
 func escape(text string) string {
+	if text == "" {
+		return emptyText
+	}
 	var b strings.Builder
 	for i := range len(text) {
 		if c := text[i]; isPlain(c) {
@@ -23,6 +29,9 @@ func escape(text string) string {
 
 // unescape is the inverse of escape.
 func unescape(value string) (string, error) {
+	if value == emptyText {
+		return "", nil
+	}
 	var b strings.Builder
 	for i := 0; i < len(value); i++ {
 		switch c := value[i]; {

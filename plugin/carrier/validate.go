@@ -2,6 +2,7 @@ package carrier
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
@@ -49,8 +50,7 @@ func (r *reading) judged(violations api.Violations) {
 				r.add(at+api.Path(tag), "%s", v.Message)
 				continue
 			}
-			// requestHeaders.add[0].name is the tag requestHeaders.add.0.name.
-			path := strings.NewReplacer("[", ".", "]", "").Replace(field)
+			path := tagPath(field)
 			if c.broken && !slices.Contains(c.paths, path) {
 				continue // may follow from what could not be read
 			}
@@ -69,4 +69,26 @@ func below(path string, mirror api.Path) (string, bool) {
 		return "", true
 	}
 	return strings.CutPrefix(path, string(mirror)+".")
+}
+
+// tagPath gives the path of a field as tags have it: requestHeaders.add[0].name
+// is requestHeaders.add.0.name.
+func tagPath(path string) string {
+	var b strings.Builder
+	for {
+		before, after, more := strings.Cut(path, "[")
+		b.WriteString(before)
+		if !more {
+			return b.String()
+		}
+		b.WriteByte('.')
+		if quoted, err := strconv.QuotedPrefix(after); err == nil {
+			key, _ := strconv.Unquote(quoted) // which QuotedPrefix has tried
+			b.WriteString(asStep(escape(key)))
+			after = after[len(quoted):]
+		}
+		index, rest, _ := strings.Cut(after, "]")
+		b.WriteString(index)
+		path = rest
+	}
 }

@@ -24,7 +24,7 @@ type change struct {
 func changeOf(w http.ResponseWriter, r *http.Request) (change, error) {
 	var c change
 	for _, header := range []string{"If-Match", "If-None-Match"} {
-		if r.Header.Get(header) != "" {
+		if _, given := r.Header[header]; given {
 			return change{}, newProblem(http.StatusBadRequest, "%s holds for one resource, as a PUT or DELETE of its own path", header)
 		}
 	}

@@ -185,7 +185,7 @@ conf: {destination: {version: v1}}
 	It("takes no conditions, which are those of one resource", func() {
 		w := newWorld(setup{})
 		for _, path := range []string{"/apply", "/plan"} {
-			for _, condition := range []header{{"If-Match", "*"}, {"If-None-Match", "*"}} {
+			for _, condition := range []header{{"If-Match", "*"}, {"If-None-Match", "*"}, {"If-Match", ""}} {
 				got := w.do(http.MethodPost, path, "type: Mesh\nname: m\n", condition)
 				Expect(got.status).To(Equal(http.StatusBadRequest))
 				Expect(got.problem().Detail).To(ContainSubstring(condition.name))

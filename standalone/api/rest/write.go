@@ -27,8 +27,12 @@ func (s *server) put(k kind) func(http.ResponseWriter, *http.Request) error {
 		if err != nil {
 			return err
 		}
+		when, err := conditionOf(r)
+		if err != nil {
+			return err
+		}
 		before, _ := s.catalog.Get(key)
-		entry, created, err := s.catalog.Put(r.Context(), resource, conditionOf(r))
+		entry, created, err := s.catalog.Put(r.Context(), resource, when)
 		if err != nil {
 			return aboutOne(err, key)
 		}
@@ -48,8 +52,12 @@ func (s *server) delete(k kind) func(http.ResponseWriter, *http.Request) error {
 				return err
 			}
 		}
+		when, err := conditionOf(r)
+		if err != nil {
+			return err
+		}
 		key := k.key(r)
-		if err := s.catalog.Delete(r.Context(), key, conditionOf(r)); err != nil {
+		if err := s.catalog.Delete(r.Context(), key, when); err != nil {
 			return aboutOne(err, key)
 		}
 		return writeJSON(w, http.StatusOK, struct{}{})
@@ -106,9 +114,20 @@ func aboutOne(err error, key api.Key) error {
 }
 
 // conditionOf reads If-Match and If-None-Match.
-func conditionOf(r *http.Request) catalog.If {
-	return catalog.If{
-		Match:     strings.Join(r.Header.Values("If-Match"), ", "),
-		NoneMatch: strings.Join(r.Header.Values("If-None-Match"), ", "),
+func conditionOf(r *http.Request) (when catalog.If, err error) {
+	if when.Match, err = entityTags(r, "If-Match"); err == nil {
+		when.NoneMatch, err = entityTags(r, "If-None-Match")
 	}
+	return when, err
+}
+
+// entityTags joins the values of a header. An empty one is an error: a client
+// whose variable was not set would overwrite what it meant to protect.
+func entityTags(r *http.Request, header string) (string, error) {
+	values, given := r.Header[header]
+	tags := strings.Join(values, ", ")
+	if given && strings.Trim(tags, " \t,") == "" {
+		return "", newProblem(http.StatusBadRequest, `%s is empty; it must be *, or entity tags as "0123456789abcdef"`, header)
+	}
+	return tags, nil
 }

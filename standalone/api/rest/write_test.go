@@ -222,6 +222,24 @@ conf:
 			Entry("that it is not another one", func(string) header { return header{"If-None-Match", `"x"`} }, http.StatusOK),
 		)
 
+		DescribeTable("refuses an empty one, which may be a variable that was not set",
+			func(condition header) {
+				w := newWorld(setup{})
+				etag := w.put(path, dataplane("web")).header.Get("ETag")
+				changed := dataplane("web")
+				changed["labels"] = object{"a": "b"}
+				for _, got := range []answer{w.put(path, changed, condition), w.delete(path, condition)} {
+					Expect(got.status).To(Equal(http.StatusBadRequest), got.body)
+					Expect(got.problem().Detail).To(HavePrefix(condition.name + " is empty"))
+				}
+				Expect(w.get(path).header.Get("ETag")).To(Equal(etag), "nothing is written")
+			},
+			Entry(nil, header{"If-Match", ""}),
+			Entry("of nothing but white space", header{"If-Match", " \t"}),
+			Entry("a list of nothing", header{"If-Match", ","}),
+			Entry(nil, header{"If-None-Match", ""}),
+		)
+
 		It("creates only what is not there", func() {
 			w := newWorld(setup{})
 			Expect(w.put(path, dataplane("web"), header{"If-Match", "*"}).status).To(Equal(http.StatusPreconditionFailed))

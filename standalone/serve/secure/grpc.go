@@ -222,23 +222,16 @@ func (g *Guard) proxyByToken(ctx context.Context, method string, from *peer.Peer
 	if !ok {
 		return Proxy{}, g.refused(ctx, method, codes.Unauthenticated, "xDS takes a token here; see --xds-token-file of kuma-mirror proxy")
 	}
-	var proxy Proxy
-	ok, wait := g.xdsGuesses.try(addressOf(from.Addr).Addr(), func() bool {
-		var known bool
-		proxy, known = g.xdsTokens.Value().Lookup(token)
-		return known
-	})
-	switch {
-	case ok:
+	if proxy, known := g.xdsTokens.Value().Lookup(token); known {
 		if info.connection != nil {
 			info.connection.shown(digestOf(token), proxy)
 		}
 		return proxy, nil
-	case wait > 0:
-		return Proxy{}, g.refused(ctx, method, codes.ResourceExhausted, "too many unknown tokens have come from this address")
-	default:
-		return Proxy{}, g.refused(ctx, method, codes.Unauthenticated, "the token is none that this host knows")
 	}
+	if g.xdsGuesses.fail(addressOf(from.Addr).Addr()) > 0 {
+		return Proxy{}, g.refused(ctx, method, codes.ResourceExhausted, "the token is unknown, as were too many from this address")
+	}
+	return Proxy{}, g.refused(ctx, method, codes.Unauthenticated, "the token is none that this host knows")
 }
 
 // allow checks which data plane a message speaks for.

@@ -182,6 +182,7 @@ var _ = Describe("the guard of xDS", func() {
 				Expect(bootstrap(conn, "guess-guess-guess", "default", "web")).To(beCode(codes.Unauthenticated))
 			}
 			everything(conn, "guess-guess-guess", "default", "web", codes.ResourceExhausted)
+			everything(conn, adminToken, "default", "web", codes.OK)
 			Expect(string(log.Contents())).NotTo(Or(ContainSubstring("guess"), ContainSubstring(adminToken)))
 		})
 

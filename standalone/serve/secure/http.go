@@ -87,15 +87,15 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 			})
 			return
 		}
-		if g.origins.Check(r) != nil {
-			g.refuse(w, r, refusal{
-				status: http.StatusForbidden, title: "Cross-origin request",
-				detail: "web pages of other origins may not change anything here",
-			})
-			return
-		}
 		if open(r.Method, r.URL.Path) {
 			next.ServeHTTP(w, r)
+			return
+		}
+		if g.foreign(r) {
+			g.refuse(w, r, refusal{
+				status: http.StatusForbidden, title: "Cross-origin request",
+				detail: "web pages of other origins may not call this API; open the address itself",
+			})
 			return
 		}
 		caller, refused := g.authenticate(r)
@@ -111,6 +111,15 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 		}
 		audited.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
 	})
+}
+
+// foreign reports whether a browser says that a page of another origin asks.
+// Reading counts as well: the page does not see the answer, but a profile or a
+// backup is made for it.
+func (g *Guard) foreign(r *http.Request) bool {
+	unsafe := r.WithContext(r.Context()) // a copy
+	unsafe.Method = http.MethodPost
+	return g.origins.Check(unsafe) != nil
 }
 
 type callerKey struct{}
@@ -178,26 +187,18 @@ func (g *Guard) authenticate(r *http.Request) (Caller, *refusal) {
 	if !ok {
 		return Caller{}, missing
 	}
-	var caller Caller
-	from := addressOf(remote(r)).Addr()
-	ok, wait := g.guesses.try(from, func() bool {
-		var known bool
-		caller, known = g.tokens.Value().Lookup(token)
-		return known
-	})
-	switch {
-	case ok:
+	if caller, known := g.tokens.Value().Lookup(token); known {
 		return caller, nil
-	case wait > 0:
+	}
+	if wait := g.guesses.fail(addressOf(remote(r)).Addr()); wait > 0 {
 		return Caller{}, &refusal{
 			status: http.StatusTooManyRequests, title: "Too many bad tokens", retryAfter: wait,
-			detail: "too many unknown tokens have come from this address; wait as long as Retry-After says",
+			detail: "the token of the request is unknown, as were too many from this address; wait as long as Retry-After says",
 		}
-	default:
-		return Caller{}, &refusal{
-			status: http.StatusUnauthorized, title: "Unknown token", challenge: `Bearer error="invalid_token"`,
-			detail: "the token of the request is none that this host knows",
-		}
+	}
+	return Caller{}, &refusal{
+		status: http.StatusUnauthorized, title: "Unknown token", challenge: `Bearer error="invalid_token"`,
+		detail: "the token of the request is none that this host knows",
 	}
 }
 

@@ -93,7 +93,7 @@ var _ = Describe("the API's guard", func() {
 			Entry(nil, "192.0.2.1:5681", 421),
 		)
 
-		DescribeTable("lets no web page of another origin change anything", func(code int, method string, headers ...string) {
+		DescribeTable("lets no web page of another origin call it", func(code int, method string, headers ...string) {
 			w := ask(g, method, "/apply", headers...)
 			Expect(w.Code).To(Equal(code))
 			Expect(w.Header().Get("Access-Control-Allow-Origin")).To(BeEmpty())
@@ -105,7 +105,9 @@ var _ = Describe("the API's guard", func() {
 			Entry("in a sandbox", 403, "POST", "Origin", "null"),
 			Entry("its own page", 200, "POST", "Sec-Fetch-Site", "same-origin"),
 			Entry("a program", 200, "POST"),
-			Entry("reading, which the browser keeps from the page", 200, "GET", "Sec-Fetch-Site", "cross-site"),
+			Entry("reading", 403, "GET", "Sec-Fetch-Site", "cross-site"),
+			Entry("reading from other ports", 403, "GET", "Sec-Fetch-Site", "same-site"),
+			Entry("an address that its user has typed", 200, "GET", "Sec-Fetch-Site", "none"),
 		)
 	})
 
@@ -209,6 +211,10 @@ var _ = Describe("the API's guard", func() {
 			answer := httptest.NewRecorder()
 			g.Handler(whoami).ServeHTTP(answer, other)
 			Expect(answer.Code).To(Equal(200), "another address")
+			for range 20 {
+				Expect(ask(g, "GET", "/meshes", bearer("guess-guess-guess")...).Code).To(Equal(429))
+				Expect(ask(g, "GET", "/meshes", bearer(readerToken)...).Code).To(Equal(200), "a good token of the same address")
+			}
 		})
 
 		It("logs refusals, some of many, and never a token", func() {

@@ -37,10 +37,11 @@ func newLimiter(now func() time.Time) *limiter {
 	return &limiter{now: now, order: list.New(), sources: map[netip.Prefix]*list.Element{}}
 }
 
-// try calls good unless the address has to wait, and counts where it returns
-// false. A source that has used up its tries is refused good tokens as well: a
-// guess that is right would pass otherwise.
-func (l *limiter) try(address netip.Addr, good func() bool) (ok bool, wait time.Duration) {
+// fail counts a bad token, and returns how long the address has to wait where it
+// has sent too many; those it sends meanwhile do not count. Good tokens are not
+// asked about here: one that is guessed right is let in, but a token is too long
+// to be guessed, and who shares an address with an attacker is not locked out.
+func (l *limiter) fail(address netip.Addr) (wait time.Duration) {
 	prefix := prefixOf(address)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -49,11 +50,8 @@ func (l *limiter) try(address netip.Addr, good func() bool) (ok bool, wait time.
 	if known != nil {
 		left := known.Value.(*source).bucket.TokensAt(now)
 		if left < 1 {
-			return false, time.Duration((1 - left) / float64(badTokenRate) * float64(time.Second))
+			return time.Duration((1 - left) / float64(badTokenRate) * float64(time.Second))
 		}
-	}
-	if good() {
-		return true, 0
 	}
 	if known == nil {
 		known = l.order.PushFront(&source{prefix: prefix, bucket: rate.NewLimiter(badTokenRate, badTokens)})
@@ -66,7 +64,7 @@ func (l *limiter) try(address netip.Addr, good func() bool) (ok bool, wait time.
 	}
 	l.order.MoveToFront(known)
 	known.Value.(*source).bucket.AllowN(now, 1)
-	return false, 0
+	return 0
 }
 
 // prefixOf is the address, or in IPv6 the /64 it is in, all of which one machine

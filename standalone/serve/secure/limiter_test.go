@@ -12,7 +12,6 @@ import (
 var _ = Describe("the limit of bad tokens", func() {
 	var now time.Time
 	var l *limiter
-	good, bad := func() bool { return true }, func() bool { return false }
 	attacker := netip.MustParseAddr("192.0.2.1")
 
 	BeforeEach(func() {
@@ -22,64 +21,48 @@ var _ = Describe("the limit of bad tokens", func() {
 	exhaust := func(from netip.Addr) {
 		GinkgoHelper()
 		for range badTokens {
-			ok, wait := l.try(from, bad)
-			Expect(ok).To(BeFalse())
-			Expect(wait).To(BeZero())
+			Expect(l.fail(from)).To(BeZero())
 		}
 	}
 
 	It("makes a source wait after ten, and takes one a second from then on", func() {
 		exhaust(attacker)
-		ok, wait := l.try(attacker, bad)
-		Expect(ok).To(BeFalse())
-		Expect(wait).To(Equal(time.Second))
+		Expect(l.fail(attacker)).To(Equal(time.Second))
 		tries := 0
 		for range 60 {
 			now = now.Add(500 * time.Millisecond)
-			l.try(attacker, func() bool { tries++; return false })
+			if l.fail(attacker) == 0 {
+				tries++
+			}
 		}
 		Expect(tries).To(Equal(30))
 	})
 
-	It("takes no good token from a source that has to wait, so that a right guess does not show", func() {
+	It("does not hold up other sources", func() {
 		exhaust(attacker)
-		ok, wait := l.try(attacker, good)
-		Expect(ok).To(BeFalse())
-		Expect(wait).To(BeNumerically(">", 0))
-		now = now.Add(time.Second)
-		ok, _ = l.try(attacker, good)
-		Expect(ok).To(BeTrue())
-	})
-
-	It("does not count good tokens, nor hold up other sources", func() {
-		exhaust(attacker)
-		for range 1000 {
-			ok, _ := l.try(netip.MustParseAddr("192.0.2.2"), good)
-			Expect(ok).To(BeTrue())
-		}
-		Expect(l.sources).To(HaveLen(1))
+		Expect(l.fail(netip.MustParseAddr("192.0.2.2"))).To(BeZero())
 	})
 
 	It("takes a network of IPv6 for one source, and IPv4 in IPv6 for IPv4", func() {
 		exhaust(netip.MustParseAddr("2001:db8::1"))
-		_, wait := l.try(netip.MustParseAddr("2001:db8::ffff:2"), bad)
+		wait := l.fail(netip.MustParseAddr("2001:db8::ffff:2"))
 		Expect(wait).To(BeNumerically(">", 0))
-		_, wait = l.try(netip.MustParseAddr("2001:db8:0:1::1"), bad)
+		wait = l.fail(netip.MustParseAddr("2001:db8:0:1::1"))
 		Expect(wait).To(BeZero())
 		exhaust(attacker)
-		_, wait = l.try(netip.MustParseAddr("::ffff:192.0.2.1"), bad)
+		wait = l.fail(netip.MustParseAddr("::ffff:192.0.2.1"))
 		Expect(wait).To(BeNumerically(">", 0))
 	})
 
 	It("remembers the latest sources, and no more than it can hold", func() {
 		exhaust(attacker)
 		for i := range maxSources - 1 {
-			l.try(netip.MustParseAddr(fmt.Sprintf("10.0.%d.%d", i/256, i%256)), bad)
+			l.fail(netip.MustParseAddr(fmt.Sprintf("10.0.%d.%d", i/256, i%256)))
 		}
-		_, wait := l.try(attacker, bad)
+		wait := l.fail(attacker)
 		Expect(wait).To(BeNumerically(">", 0))
 		for i := range 2 {
-			l.try(netip.MustParseAddr(fmt.Sprintf("10.1.0.%d", i)), bad)
+			l.fail(netip.MustParseAddr(fmt.Sprintf("10.1.0.%d", i)))
 		}
 		Expect(l.sources).To(HaveLen(maxSources))
 		Expect(l.order.Len()).To(Equal(maxSources))

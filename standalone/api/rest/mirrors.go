@@ -3,6 +3,7 @@ package rest
 import (
 	"errors"
 	"net/http"
+	"strconv"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
@@ -11,33 +12,36 @@ import (
 )
 
 func (s *server) listMirrors(w http.ResponseWriter, r *http.Request) error {
-	return s.answerMirrors(w, r, func() ([]status.Mirror, error) {
+	return s.answerMirrors(w, r, func(start, size int) ([]status.Mirror, int, error) {
 		if s.mirrors == nil {
-			return nil, nil
+			return nil, 0, nil
 		}
-		return s.mirrors(r.Context(), r.PathValue("mesh"))
+		all, err := s.mirrors(r.Context(), r.PathValue("mesh"))
+		rest := all[min(start, len(all)):]
+		return rest[:min(size, len(rest))], len(all), err
 	})
 }
 
 func (s *server) inspectMirrors(w http.ResponseWriter, r *http.Request) error {
-	return s.answerMirrors(w, r, func() ([]status.Mirror, error) {
+	return s.answerMirrors(w, r, func(start, size int) ([]status.Mirror, int, error) {
 		key := api.Key{Kind: api.KindDataplane, Mesh: r.PathValue("mesh"), Name: r.PathValue("name")}
 		if _, ok := s.catalog.Get(key); !ok {
-			return nil, &catalog.NotFoundError{Key: key}
+			return nil, 0, &catalog.NotFoundError{Key: key}
 		}
 		if s.inspect == nil {
-			return nil, nil
+			return nil, 0, nil
 		}
-		mirrors, err := s.inspect(r.Context(), key.Mesh, key.Name)
+		mirrors, total, err := s.inspect(r.Context(), key.Mesh, key.Name, start, size)
 		if errors.Is(err, generate.ErrNoDataplane) {
 			err = &catalog.NotFoundError{Key: key} // the host has not come to it yet
 		}
-		return mirrors, err
+		return mirrors, total, err
 	})
 }
 
-// answerMirrors answers with the page of mirrors that is asked for.
-func (s *server) answerMirrors(w http.ResponseWriter, r *http.Request, read func() ([]status.Mirror, error)) error {
+// answerMirrors answers with the page of mirrors that is asked for, which read
+// returns together with how many there are.
+func (s *server) answerMirrors(w http.ResponseWriter, r *http.Request, read func(start, size int) ([]status.Mirror, int, error)) error {
 	page, err := pageOf(r)
 	if err != nil {
 		return err
@@ -48,10 +52,13 @@ func (s *server) answerMirrors(w http.ResponseWriter, r *http.Request, read func
 	if err := s.requireMesh(r); err != nil {
 		return err
 	}
-	mirrors, err := read()
+	mirrors, total, err := read(page.start, page.size)
 	if err != nil {
 		return err
 	}
-	shown, next := cutByNumber(page, mirrors)
-	return writeJSON(w, http.StatusOK, list[status.Mirror]{Total: len(mirrors), Items: shown, Next: nextLink(r, next)})
+	next := ""
+	if end := page.start + len(mirrors); end < total && len(mirrors) > 0 {
+		next = strconv.Itoa(end)
+	}
+	return writeJSON(w, http.StatusOK, list[status.Mirror]{Total: total, Items: append([]status.Mirror{}, mirrors...), Next: nextLink(r, next)})
 }

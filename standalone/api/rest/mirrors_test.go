@@ -63,20 +63,21 @@ var _ = Describe("mirrors", func() {
 	It("are shown of one data plane, with what Envoy is given", func() {
 		var asked []string
 		w := newWorld(setup{options: func(o *Options) {
-			o.Inspect = func(_ context.Context, mesh, dataplane string) ([]status.Mirror, error) {
-				asked = append(asked, mesh+"/"+dataplane)
+			o.Inspect = func(_ context.Context, mesh, dataplane string, start, size int) ([]status.Mirror, int, error) {
+				asked = append(asked, fmt.Sprintf("%s/%s %d+%d", mesh, dataplane, start, size))
 				if dataplane == "backend-1" {
-					return nil, generate.ErrNoDataplane
+					return nil, 0, generate.ErrNoDataplane
 				}
-				return []status.Mirror{{Mesh: mesh, Dataplane: dataplane, Policy: "p", State: status.Active, Shadow: status.Shadow{Tags: api.Tags{}}}}, nil
+				return []status.Mirror{{Mesh: mesh, Dataplane: dataplane, Policy: "p", State: status.Active, Shadow: status.Shadow{Tags: api.Tags{}}}}, 3, nil
 			}
 		}})
 		w.has(shop)
-		Expect(w.get("/meshes/default/dataplanes/web/mirrors").JSON()).To(HaveKeyWithValue("total", BeNumerically("==", 1)))
+		Expect(w.get("/meshes/default/dataplanes/web/mirrors?size=1&offset=1").JSON()).To(And(
+			HaveKeyWithValue("total", BeNumerically("==", 3)), HaveKeyWithValue("next", ContainSubstring("offset=2"))))
 		Expect(w.get("/meshes/shop/dataplanes/backend-1/mirrors").status).To(Equal(http.StatusNotFound), "the host has not come to it yet")
 		Expect(w.get("/meshes/default/dataplanes/nope/mirrors").status).To(Equal(http.StatusNotFound))
 		Expect(w.get("/meshes/nope/dataplanes/web/mirrors").status).To(Equal(http.StatusNotFound))
-		Expect(asked).To(Equal([]string{"default/web", "shop/backend-1"}))
+		Expect(asked).To(Equal([]string{"default/web 1+1", "shop/backend-1 0+100"}))
 	})
 
 	It("are none where nobody counts", func() {

@@ -86,16 +86,6 @@ func (p page) cut(entries []catalog.Entry) (items []catalog.Entry, next string) 
 	return items, next
 }
 
-// cutByNumber is cut for what has no keys.
-func cutByNumber[T any](p page, entries []T) (items []T, next string) {
-	start := min(p.start, len(entries))
-	end := min(start+p.size, len(entries))
-	if end < len(entries) {
-		next = strconv.Itoa(end)
-	}
-	return append([]T{}, entries[start:end]...), next
-}
-
 func less(a, b api.Key) bool {
 	if a.Mesh != b.Mesh {
 		return a.Mesh < b.Mesh

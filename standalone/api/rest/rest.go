@@ -29,10 +29,11 @@ type Options struct {
 	// Mirrors gives the mirrors of a mesh, or of all meshes where mesh is
 	// empty, always in the same order; nil means that there are none.
 	Mirrors func(ctx context.Context, mesh string) ([]status.Mirror, error)
-	// Inspect gives the mirrors of one data plane with what Envoy is given for
-	// them; nil means that there are none. Its error is generate.ErrNoDataplane
-	// where there is no such data plane.
-	Inspect func(ctx context.Context, mesh, dataplane string) ([]status.Mirror, error)
+	// Inspect gives a page of the mirrors of one data plane, with what Envoy is
+	// given for them, and how many there are in all; nil means that there are
+	// none. Its error is generate.ErrNoDataplane where there is no such data
+	// plane.
+	Inspect func(ctx context.Context, mesh, dataplane string, start, size int) ([]status.Mirror, int, error)
 	// Version of this program, as `kuma-mirror version` prints it.
 	Version string
 	// Config is what GET /config answers, as JSON; nil is an empty object. It
@@ -80,7 +81,7 @@ type server struct {
 	host     *host.Host
 	streams  streams
 	mirrors  func(ctx context.Context, mesh string) ([]status.Mirror, error)
-	inspect  func(ctx context.Context, mesh, dataplane string) ([]status.Mirror, error)
+	inspect  func(ctx context.Context, mesh, dataplane string, start, size int) ([]status.Mirror, int, error)
 	index    index
 	started  time.Time
 	config   any

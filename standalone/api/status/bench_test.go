@@ -82,3 +82,20 @@ func BenchmarkMirrors(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkInspect reads a page of a data plane of many mirrors. What it takes
+// beside generating the data plane must not depend on how many there are.
+func BenchmarkInspect(b *testing.B) {
+	RegisterFailHandler(func(message string, _ ...int) { b.Fatal(message) })
+	for _, mirrors := range []int{100, 1600} {
+		b.Run(fmt.Sprint(mirrors), func(b *testing.B) {
+			w := newWorld()
+			w.use(web, v1, v2, crowd(mirrors))
+			for b.Loop() {
+				if page, total, err := w.Inspect(context.Background(), "default", "web", 0, 100); err != nil || len(page) != 100 || total != mirrors {
+					b.Fatal(err, len(page), total)
+				}
+			}
+		})
+	}
+}

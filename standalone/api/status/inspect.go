@@ -7,6 +7,7 @@ import (
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -35,50 +36,68 @@ type Envoy struct {
 	ClusterStats string `json:"clusterStats"`
 }
 
-// Inspect returns the mirrors of one data plane, in the order of Mirrors, with
-// Envoy set to what is made of them now. The error is generate.ErrNoDataplane
-// where there is no such data plane.
-func (s *Status) Inspect(ctx context.Context, meshName, dataplane string) ([]Mirror, error) {
+// Inspect returns some mirrors of one data plane, size from the one at start on,
+// in the order of Mirrors, with Envoy set to what is made of them now; and how
+// many there are. The error is generate.ErrNoDataplane where there is no such
+// data plane, or that of ctx, with which the work ends.
+func (s *Status) Inspect(ctx context.Context, meshName, dataplane string, start, size int) (page []Mirror, total int, err error) {
 	key := api.Key{Kind: api.KindDataplane, Mesh: meshName, Name: dataplane}
 	rs, _, err := s.host.Generate(ctx, key)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	p := s.proxy(mesh.NodeID(key))
 	if p == nil {
-		return nil, generate.ErrNoDataplane
+		return nil, 0, generate.ErrNoDataplane
 	}
-	mirrors, specs := p.mirrors(s.now(), s.host)
-	for i := range mirrors {
-		if mirrors[i].Envoy, err = envoyOf(rs, &specs[i]); err != nil {
-			return nil, err
+	page, specs, total := p.mirrors(s.now(), s.host, start, size)
+	routes := placesOf(rs)
+	for i := range page {
+		if err := ctx.Err(); err != nil {
+			return nil, 0, err
+		}
+		if page[i].Envoy, err = envoyOf(rs, routes, &specs[i]); err != nil {
+			return nil, 0, err
 		}
 	}
-	return mirrors, nil
+	return page, total, nil
 }
 
-// envoyOf finds what rs has for a row; nil where it has nothing.
-func envoyOf(rs *xds.ResourceSet, spec *rowSpec) (*Envoy, error) {
-	if !spec.mirrors() || !rs.IsMirror(spec.outcome.Cluster) {
-		return nil, nil
-	}
-	var route proto.Message
-	e := &Envoy{RouteStats: spec.route, ClusterStats: spec.cluster}
+// place is where a route is.
+type place struct {
+	table string
+	index int
+	route *routev3.Route
+}
+
+// placesOf finds the routes with stats of their own, by what those begin with.
+func placesOf(rs *xds.ResourceSet) map[string]place {
+	places := map[string]place{}
 	for _, table := range rs.Routes() {
 		for _, host := range table.GetVirtualHosts() {
 			for i, r := range host.GetRoutes() {
-				if generate.StatsOf(host, r) == spec.route {
-					e.RouteTable, e.Index, route = table.GetName(), i, r
+				if stats := generate.StatsOf(host, r); stats != "" {
+					places[stats] = place{table: table.GetName(), index: i, route: r}
 				}
 			}
 		}
 	}
-	if route == nil {
+	return places
+}
+
+// envoyOf finds what rs has for a row; nil where it has nothing.
+func envoyOf(rs *xds.ResourceSet, routes map[string]place, spec *rowSpec) (*Envoy, error) {
+	if !spec.mirrors() || !rs.IsMirror(spec.outcome.Cluster) {
 		return nil, nil
 	}
+	at, ok := routes[spec.route]
+	if !ok {
+		return nil, nil
+	}
+	e := &Envoy{RouteTable: at.table, Index: at.index, RouteStats: spec.route, ClusterStats: spec.cluster}
 	c := rs.Get((*cluster.Cluster)(nil), spec.outcome.Cluster).Resource
 	var err error
-	if e.Route, err = compactJSON(route); err != nil {
+	if e.Route, err = compactJSON(at.route); err != nil {
 		return nil, err
 	}
 	if e.Cluster, err = compactJSON(c); err != nil {

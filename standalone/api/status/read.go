@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -27,7 +28,7 @@ func (s *Status) Mirrors(ctx context.Context, mesh string) ([]Mirror, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		mirrors, _ := p.mirrors(s.now(), s.host)
+		mirrors, _, _ := p.mirrors(s.now(), s.host, 0, math.MaxInt)
 		all = append(all, mirrors...)
 	}
 	all = append(all, s.unmatched(mesh)...)
@@ -88,14 +89,21 @@ func (s *Status) unmatched(mesh string) []Mirror {
 	return all
 }
 
-// mirrors returns the rows of a data plane, and what they are made of.
-func (p *proxy) mirrors(now time.Time, host proxies) ([]Mirror, []rowSpec) {
+// maxSharedWith bounds what each of many rows that share a cluster says of the
+// others.
+const maxSharedWith = 10
+
+// mirrors returns the rows of a data plane from start on, at most size of them,
+// what they are made of, and how many rows there are.
+func (p *proxy) mirrors(now time.Time, host proxies, start, size int) (all []Mirror, specs []rowSpec, total int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.evaluate(now, host)
 	envoy := host.Proxy(p.key)
-	all, specs := make([]Mirror, len(p.rows)), make([]rowSpec, len(p.rows))
-	for i, r := range p.rows {
+	rows := p.rows[min(start, len(p.rows)):]
+	rows = rows[:min(size, len(rows))]
+	all, specs = make([]Mirror, len(rows)), make([]rowSpec, len(rows))
+	for i, r := range rows {
 		specs[i] = r.spec
 		o := &r.spec.outcome
 		all[i] = Mirror{
@@ -111,13 +119,18 @@ func (p *proxy) mirrors(now time.Time, host proxies) ([]Mirror, []rowSpec) {
 		}
 		all[i].Window, all[i].Total = r.window(now, p.flushes), r.totals()
 		for _, other := range r.group.rows {
-			if other != r {
-				all[i].SharedWith = append(all[i].SharedWith,
-					fmt.Sprintf("%s: %s (%s)", other.spec.outcome.Policy.Name, other.spec.outcome.Path, other.spec.service))
+			if other == r {
+				continue
 			}
+			if len(all[i].SharedWith) == maxSharedWith {
+				all[i].SharedWith = append(all[i].SharedWith, fmt.Sprintf("and %d more", len(r.group.rows)-1-maxSharedWith))
+				break
+			}
+			all[i].SharedWith = append(all[i].SharedWith,
+				fmt.Sprintf("%s: %s (%s)", other.spec.outcome.Policy.Name, other.spec.outcome.Path, other.spec.service))
 		}
 	}
-	return all, specs
+	return all, specs, len(p.rows)
 }
 
 // note says what a row's state does not.

@@ -3,6 +3,8 @@ package status
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -84,7 +86,7 @@ conf: {destination: {kuma.io/service: '*'}, mirror: {destination: {kuma.io/servi
 	It("can be inspected down to what Envoy is given", func(ctx SpecContext) {
 		w.use(web, v1, v2, mirrored(50))
 		w.connect()
-		all, err := w.Inspect(ctx, "default", "web")
+		all, _, err := w.Inspect(ctx, "default", "web", 0, 100)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(all).To(HaveLen(1))
 		e := all[0].Envoy
@@ -104,10 +106,51 @@ conf: {destination: {kuma.io/service: '*'}, mirror: {destination: {kuma.io/servi
 
 	It("can be inspected where Envoy is given nothing", func(ctx SpecContext) {
 		w.use(web, v1, v2, mirrored(0))
-		all, err := w.Inspect(ctx, "default", "web")
+		all, _, err := w.Inspect(ctx, "default", "web", 0, 100)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(all).To(ConsistOf(And(HaveField("State", Off), HaveField("Envoy", BeNil()))))
-		_, err = w.Inspect(ctx, "default", "wbe")
+		_, _, err = w.Inspect(ctx, "default", "wbe", 0, 100)
 		Expect(err).To(MatchError(generate.ErrNoDataplane))
 	})
+
+	It("are built one page at a time where one data plane has many, until the caller leaves", func() {
+		const mirrors = 1600
+		w.use(web, v1, v2, crowd(mirrors))
+		page, total, err := w.Inspect(context.Background(), "default", "web", 20, 5)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(total).To(Equal(mirrors))
+		Expect(page).To(HaveLen(5))
+		Expect(page[0].Path).To(Equal("conf.http[20].mirror"))
+		Expect(page[0].Envoy.Index).To(Equal(20))
+		Expect(page[0].SharedWith).To(And(HaveLen(maxSharedWith+1), ContainElement("and 1589 more")))
+
+		ctx := &leaving{Context: context.Background(), after: 10}
+		_, _, err = w.Inspect(ctx, "default", "web", 0, mirrors)
+		Expect(err).To(MatchError(context.Canceled))
+		Expect(ctx.asked).To(BeNumerically("<", 20), "no work is done for who has gone")
+	})
 })
+
+// leaving is a context that ends once it has been asked often enough.
+type leaving struct {
+	context.Context
+	after, asked int
+}
+
+func (l *leaving) Err() error {
+	if l.asked++; l.asked > l.after {
+		return context.Canceled
+	}
+	return nil
+}
+
+// crowd is a TrafficRoute of many entries, the mirrors of which share a cluster.
+func crowd(entries int) string {
+	var b strings.Builder
+	b.WriteString("type: TrafficRoute\nname: crowd\nsources: [{match: {kuma.io/service: '*'}}]\n" +
+		"destinations: [{match: {kuma.io/service: backend}}]\nconf:\n  destination: {kuma.io/service: backend, version: v1}\n  http:\n")
+	for i := range entries {
+		fmt.Fprintf(&b, "  - {match: {path: {prefix: /%d}}, destination: {kuma.io/service: backend, version: v1}, mirror: {destination: {kuma.io/service: backend, version: v2}}}\n", i)
+	}
+	return b.String()
+}

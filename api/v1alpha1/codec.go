@@ -127,13 +127,17 @@ func Parse(source string, data []byte) ([]*Resource, error) {
 	case syntaxErr != nil:
 		r.fail("", nil, "%s; nothing after that was read", syntaxErr)
 	case len(roots) == 0 && r.found == 0:
-		r.fail("", nil, "nothing in it: expected at least one resource")
+		r.fail("", nil, "%s", ErrNoResources)
 	}
 	if r.found > len(r.violations) {
 		r.violations = append(r.violations, Violation{Source: source, Message: fmt.Sprintf("and more: only the first %d mistakes are listed", maxViolations)})
 	}
 	return resources, r.violations.OrNil()
 }
+
+// ErrNoResources is what Parse's error is, as errors.Is has it, where an input is
+// well-formed and has nothing in it: no text, comments alone, or empty documents.
+var ErrNoResources = errors.New("nothing in it: expected at least one resource")
 
 func tooLong(source string, size int64) Violation {
 	return Violation{Source: source, Message: fmt.Sprintf("is %d bytes long; at most %d (4 MiB) are read", size, MaxInputBytes)}

@@ -58,6 +58,11 @@ func (vs Violations) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// Is tells that an input has nothing in it, and that nothing else is wrong.
+func (vs Violations) Is(target error) bool {
+	return target == ErrNoResources && len(vs) == 1 && vs[0].Message == ErrNoResources.Error()
+}
+
 // OrNil returns the violations as an error, or nil where there are none.
 func (vs Violations) OrNil() error {
 	if len(vs) == 0 {

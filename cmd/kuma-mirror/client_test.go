@@ -46,7 +46,7 @@ func startAPIOn(s *store.Store, documents string) *apiHost {
 	o := catalog.Options{Store: s, Log: log}
 	if documents != "" {
 		var err error
-		o.Files, err = files.Open([]string{fileOf(documents)}, files.Options{Check: catalog.Validate, Log: log})
+		o.Files, err = files.Open(context.Background(), []string{fileOf(documents)}, files.Options{Check: catalog.Validate, Log: log})
 		Expect(err).NotTo(HaveOccurred())
 		DeferCleanup(o.Files.Close)
 	}

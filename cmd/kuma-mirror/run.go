@@ -43,7 +43,9 @@ ExternalServices and TrafficRoutes say. They come from files (-f), over the REST
 API, which keeps them in --data-dir, or both; a resource that a file holds cannot
 be changed over the API.
 
-A change is served within milliseconds, and only to the data planes it touches.
+A change is served within milliseconds, and only to the data planes it touches. A
+file that is renamed to its place is read at once; one that is written in place, when
+its writer is done: half a second after the last write (docs/resources.md#files).
 At the start any mistake in a file ends run, with all mistakes listed. Later on a
 file that turns bad is reported and keeps what it held before, while the other
 files go on; a file that is deleted takes its resources with it. A write over the

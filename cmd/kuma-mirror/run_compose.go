@@ -68,7 +68,7 @@ func newComposition(cmd *cobra.Command, o runOptions, log *slog.Logger, level *s
 	}
 	var source *files.Source
 	if len(o.paths) > 0 {
-		if source, err = files.Open(o.paths, files.Options{Check: catalog.Validate, Log: log}); err != nil {
+		if source, err = files.Open(cmd.Context(), o.paths, files.Options{Check: catalog.Validate, Log: log}); err != nil {
 			return nil, listed(cmd.ErrOrStderr(), err)
 		}
 		c.closers = append(c.closers, source)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -79,13 +81,12 @@ var _ = Describe("a file", func() {
 		Entry("no YAML", "type: TrafficRoute\n  name: [", "yaml"),
 		Entry("not valid", strings.Replace(world.Route("web", conf(1, "v2", "v3")), "name: v3", "name: v3, percentage: 101", 1), "percentage"),
 		Entry("of unknown fields", strings.Replace(world.Route("web", conf(1, "v2", "v3")), "mirror:", "miror:", 1), "miror"),
-		Entry("empty", "", "nothing in it"),
 		Entry("with a key twice", world.Route("web", conf(1, "v2", ""))+"name: again\n", "name"),
 		Entry("with a resource that another file has", world.Route("web", conf(1, "v2", ""))+"---\n"+world.Caller("v1", 1), "v1"),
 	)
 
-	It("with the TrafficRoute that is deleted takes the mirror with it, and brings it back", func() {
-		w.Remove("route.yaml")
+	DescribeTable("with the TrafficRoute takes the mirror with it, and brings it back", func(end func()) {
+		end()
 		Eventually(traffic.All).WithArguments(func(a *world.Answer) bool { return a.Header.Get(revisionHeader) == "" }).Should(BeTrue())
 		// What was sent by the old route has arrived; what is copied none is.
 		id := ""
@@ -104,6 +105,43 @@ var _ = Describe("a file", func() {
 		for _, e := range traffic.Exchanges() {
 			if e.Answer.Header.Get(revisionHeader) == "" {
 				Expect(world.Got(shadow, e.ID) != nil).To(Equal(e.Answer.Backend == "v3"), "only what v3 answered itself")
+			}
+		}
+	},
+		Entry("when it is deleted", func() { w.Remove("route.yaml") }),
+		Entry("when all of it is commented out", func() {
+			w.Write("route.yaml", "#"+strings.ReplaceAll(world.Route("web", conf(0, "v1", "v3")), "\n", "\n#"))
+		}),
+	)
+
+	It("that is written in place, with a pause before its last lines, is in use as a whole or not at all", func() {
+		// Without its last line it is valid, and copies everything.
+		text := world.Route("web", fmt.Sprintf(`
+split: [{weight: 100, destination: {kuma.io/service: backend, version: v2}}]
+http:
+- match: {path: {prefix: /}}
+  modify: {responseHeaders: {add: [{name: %s, value: "1"}]}}
+  split: [{weight: 100, destination: {kuma.io/service: backend, version: v2}}]
+  mirror:
+    destination: {kuma.io/service: backend, version: v3}
+    percentage: 0
+`, revisionHeader))
+		half, rest, cut := strings.Cut(text, "percentage")
+		Expect(cut).To(BeTrue())
+		file, err := os.OpenFile(filepath.Join(w.Dir, "route.yaml"), os.O_WRONLY|os.O_TRUNC, 0)
+		Expect(err).NotTo(HaveOccurred())
+		_, err = file.WriteString(half)
+		Expect(err).NotTo(HaveOccurred())
+		Consistently(traffic.All, "2s").WithArguments(at(0)).Should(BeTrue(), "the old one is in use while its file is open")
+		_, err = file.WriteString("percentage" + rest)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(file.Close()).To(Succeed())
+		effective(traffic, 1)
+		traffic.Stop()
+		Expect(traffic.Failed()).To(BeEmpty())
+		for _, e := range traffic.Exchanges() {
+			if at(1)(e.Answer) {
+				Expect(world.Got(shadow, e.ID)).To(BeNil(), "no copy by half of the policy")
 			}
 		}
 	})

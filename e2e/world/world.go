@@ -90,10 +90,12 @@ networking:
 `, name, name, port)
 }
 
-// Write writes a file of the directory in place.
+// Write replaces a file of the directory by another, which takes effect at once.
 func (w *World) Write(name, content string) {
 	w.t.Helper()
-	w.g.Expect(os.WriteFile(filepath.Join(w.Dir, name), []byte(content), 0o644)).To(gomega.Succeed())
+	path := filepath.Join(w.Dir, name)
+	w.g.Expect(os.WriteFile(path+".new", []byte(content), 0o644)).To(gomega.Succeed())
+	w.g.Expect(os.Rename(path+".new", path)).To(gomega.Succeed())
 }
 
 // Remove deletes a file of the directory.
@@ -183,7 +185,7 @@ func (w *World) GRPC(version string) *backend.GRPC {
 func (w *World) Host(prepare ...func(*host.Host)) *host.Host {
 	w.t.Helper()
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(w.Log, logTo{w.t}), nil))
-	source, err := files.Open([]string{w.Dir}, files.Options{Check: mesh.Validate, Log: log})
+	source, err := files.Open(context.Background(), []string{w.Dir}, files.Options{Check: mesh.Validate, Log: log})
 	w.g.Expect(err).NotTo(gomega.HaveOccurred())
 	listener, err := net.Listen("tcp", w.XDSAddress)
 	w.g.Expect(err).NotTo(gomega.HaveOccurred())

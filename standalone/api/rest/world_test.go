@@ -62,7 +62,7 @@ func newWorld(s setup) *world {
 		o.Store = st
 	}
 	if len(s.files) > 0 {
-		source, err := files.Open(s.files, files.Options{Check: catalog.Validate, Log: log})
+		source, err := files.Open(context.Background(), s.files, files.Options{Check: catalog.Validate, Log: log})
 		Expect(err).NotTo(HaveOccurred())
 		DeferCleanup(source.Close)
 		o.Files = source

@@ -89,7 +89,9 @@ networking:
 
 func (w *world) write(name, content string) {
 	GinkgoHelper()
-	Expect(os.WriteFile(filepath.Join(w.dir, name), []byte(content), 0o644)).To(Succeed())
+	path := filepath.Join(w.dir, name)
+	Expect(os.WriteFile(path+".new", []byte(content), 0o644)).To(Succeed())
+	Expect(os.Rename(path+".new", path)).To(Succeed())
 }
 
 // route sends web's requests to a version.
@@ -112,7 +114,7 @@ func (w *world) logger() *slog.Logger {
 // host runs a host until the spec ends, or stop is called.
 func (w *world) host() (stop func()) {
 	GinkgoHelper()
-	source, err := files.Open([]string{w.dir}, files.Options{Check: mesh.Validate, Log: w.logger()})
+	source, err := files.Open(context.Background(), []string{w.dir}, files.Options{Check: mesh.Validate, Log: w.logger()})
 	Expect(err).NotTo(HaveOccurred())
 	l, err := net.Listen("tcp", w.address)
 	Expect(err).NotTo(HaveOccurred())

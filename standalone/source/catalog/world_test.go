@@ -83,7 +83,7 @@ func (w *world) open() {
 	Expect(err).NotTo(HaveOccurred())
 	o := catalog.Options{Store: w.store, Log: log}
 	if w.conf != "" {
-		o.Files, err = files.Open([]string{w.conf}, files.Options{Check: catalog.Validate, Log: log})
+		o.Files, err = files.Open(context.Background(), []string{w.conf}, files.Options{Check: catalog.Validate, Log: log})
 		Expect(err).NotTo(HaveOccurred())
 	}
 	w.Catalog, err = catalog.New(o)

@@ -53,13 +53,19 @@ type Options struct {
 // What runs is never taken down by a bad file: one that cannot be read, is
 // invalid or does not go together with the others keeps the resources it held
 // before (a new file has none) until it is good again. A file that is deleted
-// takes its resources with it; what was named to Open has to be there and keeps
-// them.
+// takes its resources with it, as does one that has none any more; what was
+// named to Open has to be there and keeps them. What is being written is not
+// used: a file that is written in place is read once its writer seems to be done.
 type Source struct {
 	roots   []string
 	options Options
 	watches *watches
-	again   bool // whether the last scan asks for another
+	writing map[string]*writing // by real paths
+
+	// Of the scan that runs, or of the last one:
+	again bool      // whether it asks for another
+	blind bool      // whether writes before it may have gone unseen
+	next  time.Time // when the next one is due; zero when none is
 
 	mu    sync.Mutex // guards files for Status
 	files map[string]*file
@@ -94,10 +100,11 @@ type Status struct {
 	Problems api.Violations
 }
 
-// Open reads paths, files and directories, and begins to watch them. Every
-// problem there is makes it fail, with all of them as api.Violations: an Envoy
-// that runs already keeps what it has when its host does not start.
-func Open(paths []string, o Options) (*Source, error) {
+// Open reads paths, files and directories, and begins to watch them; it waits for
+// files that are being written. Every problem there is makes it fail, with all of
+// them as api.Violations: an Envoy that runs already keeps what it has when its
+// host does not start.
+func Open(ctx context.Context, paths []string, o Options) (*Source, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -108,6 +115,7 @@ func Open(paths []string, o Options) (*Source, error) {
 	s := &Source{
 		options: o,
 		files:   map[string]*file{},
+		writing: map[string]*writing{},
 		watches: &watches{watcher: watcher, log: o.Log, failed: map[string]bool{}},
 	}
 	var problems api.Violations
@@ -118,7 +126,10 @@ func Open(paths []string, o Options) (*Source, error) {
 		}
 		s.roots = append(s.roots, filepath.Clean(path))
 	}
-	s.scan(time.Now())
+	if err := s.scanWritten(ctx); err != nil {
+		_ = watcher.Close()
+		return nil, err
+	}
 	for _, root := range s.roots {
 		if info, err := os.Stat(root); err == nil && info.IsDir() && !s.holds(root) {
 			problems = append(problems, api.Violation{Source: root, Message: "holds no resource file: *.yaml, *.yml or *.json"})
@@ -139,6 +150,28 @@ func Open(paths []string, o Options) (*Source, error) {
 		return nil, slices.Compact(problems.Sorted())
 	}
 	return s, nil
+}
+
+// scanWritten scans until nothing is being written, or until what is has become
+// a problem.
+func (s *Source) scanWritten(ctx context.Context) error {
+	for {
+		now := time.Now()
+		s.blind = true
+		s.scan(now)
+		young := false
+		for _, w := range s.writing {
+			young = young || now.Sub(w.began) < tooLong
+		}
+		if !young {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Until(s.next)):
+		}
+	}
 }
 
 // Close ends the watching. Run has to have returned, if it was called.
@@ -206,6 +239,7 @@ func (s *Source) Run(ctx context.Context, emit func([]*api.Resource)) error {
 				return errors.New("the watch on the files was closed")
 			}
 			if s.watches.matters(e) {
+				s.noticed(e)
 				event()
 			}
 		case err, ok := <-s.watches.watcher.Errors:
@@ -215,6 +249,7 @@ func (s *Source) Run(ctx context.Context, emit func([]*api.Resource)) error {
 			// Above all the queue's overflow: events are lost, so look at
 			// everything.
 			s.options.Log.Warn("the watch on the files has failed for a moment; reading all of them", "reason", err)
+			s.blind = true
 			event()
 		case <-wake:
 			wake, urgent = nil, false
@@ -222,8 +257,8 @@ func (s *Source) Run(ctx context.Context, emit func([]*api.Resource)) error {
 			changed := s.scan(now)
 			if s.again {
 				wake = time.After(quiet)
-			} else if due, ok := s.due(); ok {
-				wake = time.After(max(due.Sub(now), time.Millisecond))
+			} else if !s.next.IsZero() {
+				wake = time.After(max(s.next.Sub(now), time.Millisecond))
 			}
 			if changed {
 				emit(s.Resources())
@@ -232,42 +267,54 @@ func (s *Source) Run(ctx context.Context, emit func([]*api.Resource)) error {
 	}
 }
 
-// due returns when the next file will have settled.
-func (s *Source) due() (earliest time.Time, ok bool) {
-	for _, f := range s.files {
-		since := f.missing
-		if since.IsZero() && f.problem != nil && !f.problem.reported {
-			since = f.problem.since
-		}
-		if !since.IsZero() && (!ok || since.Add(settle).Before(earliest)) {
-			earliest, ok = since.Add(settle), true
-		}
+// noticed keeps in mind which files are written in place. A file that was created
+// or renamed to its place is another one than was written before.
+func (s *Source) noticed(e fsnotify.Event) {
+	if e.Has(fsnotify.Create) {
+		delete(s.writing, e.Name)
 	}
-	return earliest, ok
+	if e.Has(fsnotify.Write) {
+		s.wrote(e.Name, time.Now())
+	}
+}
+
+// wakeAt has the next scan happen at t or earlier.
+func (s *Source) wakeAt(t time.Time) {
+	if s.next.IsZero() || t.Before(s.next) {
+		s.next = t
+	}
 }
 
 // scan looks at everything and reports whether the resources in use changed.
 func (s *Source) scan(now time.Time) (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.next = time.Time{}
+	for _, w := range s.writing {
+		w.seen = false
+	}
 	s.watches.begin()
 	found := map[string]bool{}
 	for _, root := range s.roots {
 		s.scanRoot(root, now, found)
 	}
-	s.again = s.watches.end()
+	s.again, s.blind = s.watches.end(), false
+	maps.DeleteFunc(s.writing, func(_ string, w *writing) bool { return !w.seen })
 	for path, f := range s.files {
 		switch {
 		case found[path]:
 			f.missing = time.Time{}
 		case f.missing.IsZero():
 			f.missing = now
+			s.wakeAt(now.Add(settle))
 		case now.Sub(f.missing) >= settle:
 			if len(f.good) > 0 {
 				s.options.Log.Info("a file is gone, and its resources with it", "file", path, "resources", len(f.good))
 				changed = true
 			}
 			delete(s.files, path)
+		default:
+			s.wakeAt(f.missing.Add(settle))
 		}
 	}
 	if changed {
@@ -381,7 +428,15 @@ func (s *Source) readFile(path, real string, info fs.FileInfo, now time.Time) {
 		s.fail(path, now, errors.New("is neither a file nor a directory, and cannot be followed"))
 		return
 	}
+	if !s.whole(path, real, info, now) {
+		return
+	}
 	data, err := read(real)
+	if err == nil && !unchanged(real, info) {
+		s.wrote(real, now).seen = true
+		s.wakeAt(now.Add(settled))
+		return
+	}
 	if err != nil {
 		s.fail(path, now, fmt.Errorf("cannot be read: %w", reason(err)))
 		return
@@ -399,6 +454,12 @@ func (s *Source) readFile(path, real string, info fs.FileInfo, now time.Time) {
 		return
 	}
 	f.next = resources
+}
+
+// unchanged reports whether the file is as it was.
+func unchanged(real string, was fs.FileInfo) bool {
+	info, err := os.Stat(real)
+	return err == nil && os.SameFile(info, was) && info.Size() == was.Size() && info.ModTime().Equal(was.ModTime())
 }
 
 func (s *Source) file(path string) *file {
@@ -471,6 +532,9 @@ func (s *Source) try(paths []string, known api.Violations) api.Violations {
 			f.good = before[i]
 			continue
 		}
+		if len(f.good) == 0 && len(before[i]) > 0 {
+			s.options.Log.Info("a file has nothing in it any more, and its resources end", "file", path, "resources", len(before[i]))
+		}
 		if f.refused {
 			s.options.Log.Info("a file is in use again", "file", path, "resources", len(f.good))
 		}
@@ -486,7 +550,11 @@ func (s *Source) try(paths []string, known api.Violations) api.Violations {
 func (s *Source) report(now time.Time) {
 	for _, path := range slices.Sorted(maps.Keys(s.files)) {
 		f := s.files[path]
-		if f.problem == nil || f.problem.reported || now.Sub(f.problem.since) < settle {
+		if f.problem == nil || f.problem.reported {
+			continue
+		}
+		if now.Sub(f.problem.since) < settle {
+			s.wakeAt(f.problem.since.Add(settle))
 			continue
 		}
 		f.problem.reported, f.refused = true, true
@@ -512,8 +580,8 @@ func read(path string) ([]byte, error) {
 
 func parse(path string, data []byte) ([]*api.Resource, api.Violations) {
 	resources, err := api.Parse(path, data)
-	if err == nil {
-		return resources, nil
+	if err == nil || errors.Is(err, api.ErrNoResources) {
+		return append([]*api.Resource{}, resources...), nil
 	}
 	var violations api.Violations
 	if !errors.As(err, &violations) {

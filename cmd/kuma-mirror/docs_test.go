@@ -32,7 +32,7 @@ var _ = Describe("the documents", func() {
 				}
 				shown, err := api.Parse(file, []byte(block[1]))
 				Expect(err).NotTo(HaveOccurred(), block[1])
-				errors, _ := check.Resources(ctx, shown)
+				errors, _ := check.Resources(ctx, shown, nil)
 				Expect(errors).To(BeEmpty(), block[1])
 				resources += len(shown)
 			}

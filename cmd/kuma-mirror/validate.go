@@ -85,7 +85,7 @@ func validate(ctx context.Context, paths []string, stdin io.Reader) (*verdict, e
 		return nil, context.Cause(ctx) // which names the signal
 	}
 	unread := violationsOf(err)
-	errs, warnings := check.Resources(ctx, resources)
+	errs, warnings := check.Resources(ctx, resources, check.ReadFile)
 	if len(unread) > 0 {
 		// What could not be read may be all that is missing.
 		warnings = nil

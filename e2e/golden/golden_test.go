@@ -65,7 +65,7 @@ func load(name string) []*api.Resource {
 // golden is everything that is compared, by the name of its file.
 func golden(ctx SpecContext, resources []*api.Resource) map[string]string {
 	GinkgoHelper()
-	errors, warnings := check.Resources(ctx, resources)
+	errors, warnings := check.Resources(ctx, resources, nil)
 	Expect(errors).To(BeEmpty())
 	rs, report, err := generate.Proxy(ctx, mesh.New(resources), client)
 	Expect(err).NotTo(HaveOccurred())

@@ -25,7 +25,7 @@ var _ = Describe("The resources in examples/demo", func() {
 	It("are valid, and nothing about them is worth a warning", func(ctx SpecContext) {
 		all, err := demo.Resources(demo.DefaultPorts)
 		Expect(err).NotTo(HaveOccurred())
-		errors, warnings := check.Resources(ctx, all)
+		errors, warnings := check.Resources(ctx, all, nil)
 		Expect(errors).To(BeEmpty())
 		Expect(warnings).To(BeEmpty())
 	})

@@ -20,12 +20,16 @@ import (
 // warnings: those of the plugin, and what comes to light when every proxy is
 // generated. Each is there once, ordered by source, object and path. Where ctx
 // ends before it is done, there is nothing to tell.
-func Resources(ctx context.Context, resources []*api.Resource) (errors, warnings api.Violations) {
+//
+// read gives the content of the files that ExternalServices name: ReadFile, or
+// nil where nothing may be read, such as for callers from elsewhere.
+func Resources(ctx context.Context, resources []*api.Resource, read func(name string) ([]byte, error)) (errors, warnings api.Violations) {
 	if errors = mesh.Validate(resources); len(errors) > 0 {
 		return errors, nil
 	}
 	c := &check{
 		index:     mesh.New(resources),
+		read:      read,
 		resources: map[api.Key]*api.Resource{},
 		populated: map[string]bool{},
 		governs:   map[api.Key]bool{},
@@ -51,6 +55,7 @@ func Resources(ctx context.Context, resources []*api.Resource) (errors, warnings
 // check gathers what there is to say about resources that are valid.
 type check struct {
 	index     *mesh.Index
+	read      func(name string) ([]byte, error)
 	resources map[api.Key]*api.Resource
 	// populated has the meshes with any data plane.
 	populated map[string]bool
@@ -95,6 +100,7 @@ func (c *check) resource(r *api.Resource) {
 			c.warn(r, api.Path("tags").Key(api.ServiceTag),
 				"%s has an inbound of the same service; it gets no traffic while there is an ExternalService", dataplane)
 		}
+		c.credentials(r, spec)
 	}
 }
 

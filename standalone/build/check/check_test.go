@@ -51,7 +51,7 @@ var _ = Describe("a check", func() {
 		GinkgoHelper()
 		resources, err := api.Parse("input.yaml", []byte(documents))
 		Expect(err).NotTo(HaveOccurred())
-		return check.Resources(ctx, resources)
+		return check.Resources(ctx, resources, check.ReadFile)
 	}
 	// warnings are "object: path: message", where the object is its name alone.
 	warnings := func(ctx SpecContext, documents string) []string {

@@ -1,6 +1,7 @@
 package generate_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
+	envoytest "github.com/kuma-mirror/kuma-mirror/internal/envoytest/backend"
 	"github.com/kuma-mirror/kuma-mirror/plugin"
 	"github.com/kuma-mirror/kuma-mirror/standalone/build/generate"
 	"github.com/kuma-mirror/kuma-mirror/standalone/ground/mesh"
@@ -296,8 +298,11 @@ var _ = Describe("a proxy", func() {
 		It("verifies the certificate where there is a CA", func(ctx SpecContext) {
 			Expect(tls(ctx, "address: 'a.example:443', tls: {enabled: true}").GetCommonTlsContext()).To(BeNil())
 
-			v := tls(ctx, "address: 'a.example:443', tls: {enabled: true, caCert: {inlineString: pem}}").GetCommonTlsContext().GetValidationContext()
-			Expect(v.GetTrustedCa().GetInlineString()).To(Equal("pem"))
+			ca, err := envoytest.NewCA()
+			Expect(err).NotTo(HaveOccurred())
+			pem := string(ca.PEM())
+			v := tls(ctx, fmt.Sprintf("address: 'a.example:443', tls: {enabled: true, caCert: {inlineString: %q}}", pem)).GetCommonTlsContext().GetValidationContext()
+			Expect(v.GetTrustedCa().GetInlineString()).To(Equal(pem))
 			Expect(v.GetMatchTypedSubjectAltNames()).To(HaveLen(2))
 			for _, m := range v.GetMatchTypedSubjectAltNames() {
 				Expect(m.GetMatcher().GetExact()).To(Equal("a.example"))
@@ -307,8 +312,9 @@ var _ = Describe("a proxy", func() {
 			Expect(v.GetTrustedCa().GetFilename()).To(Equal("/ca.pem"))
 			Expect(v.GetMatchTypedSubjectAltNames()[1].GetMatcher().GetExact()).To(Equal("192.0.2.1"))
 
-			v = tls(ctx, "address: 'a.example:443', tls: {enabled: true, caCert: {inline: cGVt}, skipHostnameVerification: true}").GetCommonTlsContext().GetValidationContext()
-			Expect(v.GetTrustedCa().GetInlineBytes()).To(BeEquivalentTo("pem"))
+			v = tls(ctx, fmt.Sprintf("address: 'a.example:443', tls: {enabled: true, caCert: {inline: %s}, skipHostnameVerification: true}",
+				base64.StdEncoding.EncodeToString(ca.PEM()))).GetCommonTlsContext().GetValidationContext()
+			Expect(v.GetTrustedCa().GetInlineBytes()).To(BeEquivalentTo(pem))
 			Expect(v.GetMatchTypedSubjectAltNames()).To(BeEmpty())
 		})
 

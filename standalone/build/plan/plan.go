@@ -132,8 +132,9 @@ func Make(ctx context.Context, before, after []*api.Resource, asked []Resource) 
 	}
 	var work sync.WaitGroup
 	var was, is api.Violations
-	work.Go(func() { _, was = check.Resources(ctx, before) })
-	work.Go(func() { _, is = check.Resources(ctx, after) })
+	// A caller must not learn which files this machine has.
+	work.Go(func() { _, was = check.Resources(ctx, before, nil) })
+	work.Go(func() { _, is = check.Resources(ctx, after, nil) })
 	p.dataplanes(ctx, before, after)
 	work.Wait()
 	if ctx.Err() != nil {

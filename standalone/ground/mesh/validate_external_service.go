@@ -18,6 +18,9 @@ func (v *validation) externalService(root api.Path, spec *api.ExternalService) {
 	}
 	v.hostAndPort(at.Field("address"), n.GetAddress())
 	v.tls(at.Field("tls"), n.GetTls())
+	CredentialsOf(spec).Check(func(path api.Path, format string, args ...any) {
+		v.add(root.Field(string(path)), format, args...)
+	})
 }
 
 func (v *validation) hostAndPort(at api.Path, address string) {

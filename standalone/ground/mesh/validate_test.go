@@ -150,9 +150,9 @@ networking:
   tls:
     enabled: true
     serverName: shadow.example
-    caCert: {inlineString: "pem"}
+    caCert: {file: /ca.pem}
     clientCert: {file: /cert.pem}
-    clientKey: {inline: a2V5}
+    clientKey: {file: /key.pem}
 `
 	It("finds nothing wrong with valid ExternalServices", func() {
 		Expect(validate(external)).To(BeEmpty())
@@ -173,11 +173,11 @@ networking:
 		Entry("an unknown protocol", "protocol: http", "protocol: https", `tags["kuma.io/protocol"]: "https" is not a protocol`),
 		Entry("an empty server name", "serverName: shadow.example", `serverName: ""`, `networking.tls.serverName: "" is not a host name`),
 		Entry("an address as server name", "serverName: shadow.example", "serverName: 192.0.2.1", "networking.tls.serverName: is an IP address"),
-		Entry("a CA without data", `{inlineString: "pem"}`, "{}", "networking.tls.caCert: has no data; give inline, inlineString or file"),
-		Entry("an empty CA", `{inlineString: "pem"}`, `{inlineString: ""}`, "networking.tls.caCert.inlineString: is empty"),
-		Entry("an empty key", "a2V5", `""`, "networking.tls.clientKey.inline: is empty"),
+		Entry("a CA without data", `{file: /ca.pem}`, "{}", "networking.tls.caCert: has no data; give inline, inlineString or file"),
+		Entry("an empty CA", `{file: /ca.pem}`, `{inlineString: ""}`, "networking.tls.caCert.inlineString: is empty"),
+		Entry("an empty key", "{file: /key.pem}", `{inline: ""}`, "networking.tls.clientKey.inline: is empty"),
 		Entry("no file", "/cert.pem", `""`, "networking.tls.clientCert.file: is empty"),
-		Entry("a certificate without key", "    clientKey: {inline: a2V5}\n", "", "networking.tls.clientKey: is missing; clientCert needs it"),
+		Entry("a certificate without key", "    clientKey: {file: /key.pem}\n", "", "networking.tls.clientKey: is missing; clientCert needs it"),
 		Entry("a key without certificate", "    clientCert: {file: /cert.pem}\n", "", "networking.tls.clientCert: is missing; clientKey needs it"),
 	)
 

@@ -223,7 +223,7 @@ func (h *Host) warn(ctx context.Context, checks <-chan []*api.Resource) {
 		}
 		begun := time.Now()
 		// Errors are the source's to report, and generate's.
-		_, warnings := check.Resources(ctx, resources)
+		_, warnings := check.Resources(ctx, resources, check.ReadFile)
 		now := map[api.Violation]bool{}
 		for _, w := range warnings {
 			if now[w] = true; !known[w] {

@@ -32,6 +32,7 @@ func (id Identity) Configure(c *cluster.Cluster, memo *Memo) error {
 	id.breakCircuits(c)
 	id.ejectOutliers(c)
 	id.boundConnecting(c)
+	id.boundWarming(c)
 	id.boundAnswers(c)
 
 	base := c.GetTypedExtensionProtocolOptions()[httpOptionsName]

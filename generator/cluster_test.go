@@ -184,6 +184,18 @@ var _ = Describe("a mirror cluster", func() {
 		Expect(c.GetCommonLbConfig().GetHealthyPanicThreshold().GetValue()).To(BeZero())
 	})
 
+	It("never makes Envoy wait: not for names, health or, beyond a second, endpoints", func() {
+		c := &cluster.Cluster{
+			EdsClusterConfig: &cluster.Cluster_EdsClusterConfig{EdsConfig: &core.ConfigSource{}},
+			HealthChecks:     []*core.HealthCheck{{Timeout: durationpb.New(time.Minute)}},
+		}
+		Expect(id.Configure(c, &generator.Memo{})).To(Succeed())
+		Expect(c.GetWaitForWarmOnInit()).NotTo(BeNil())
+		Expect(c.GetWaitForWarmOnInit().GetValue()).To(BeFalse())
+		Expect(c.GetHealthChecks()).To(BeEmpty())
+		Expect(c.GetEdsClusterConfig().GetEdsConfig().GetInitialFetchTimeout().AsDuration()).To(Equal(time.Second))
+	})
+
 	It("keeps what the host built: endpoints, TLS, HTTP/2", func() {
 		value, err := anypb.New(&upstream.HttpProtocolOptions{
 			CommonHttpProtocolOptions: &core.HttpProtocolOptions{IdleTimeout: durationpb.New(time.Hour)},

@@ -116,6 +116,23 @@ var _ = Describe("The warnings about a TrafficRoute", func() {
 			"conf.mirror"),
 	)
 
+	It("name what an entry changes of how messages are framed", func() {
+		r := trafficRoute(`
+  http:
+  - match: {path: {prefix: /}}
+    modify:
+      requestHeaders: {add: [{name: x, value: a}, {name: Content-Length, value: "0"}], remove: [{name: te}]}
+      responseHeaders: {remove: [{name: transfer_encoding}, {name: server}]}
+    destination: {kuma.io/service: backend}
+  destination: {kuma.io/service: backend}`)
+		Expect(plugin.ValidateTrafficRoute(r)).To(BeEmpty())
+		Expect(plugin.Warnings(r)).To(HaveExactElements(
+			And(HaveField("Path", "conf.http[0].modify.requestHeaders.add[1].name"), HaveField("Message", ContainSubstring("messages to the primary and its mirrors"))),
+			HaveField("Path", "conf.http[0].modify.requestHeaders.remove[0].name"),
+			And(HaveField("Path", "conf.http[0].modify.responseHeaders.remove[0].name"), HaveField("Message", ContainSubstring("messages to the client"))),
+		))
+	})
+
 	It("have the paths of the Kubernetes form", func() {
 		r := trafficRoute(`
   destination: {kuma.io/service: backend}

@@ -54,7 +54,7 @@ func (c *checker) mirror(at api.Path, m *api.TrafficRoute_Mirror) {
 		c.add(at.Field("name"), "is %q; must be 1 to 63 letters, digits, dashes and underscores", name)
 	}
 	c.limits(at.Field("limits"), m.GetLimits())
-	c.headers(at.Field("requestHeaders"), m.GetRequestHeaders(), at.Field("host"))
+	c.copyHeaders(at.Field("requestHeaders"), m.GetRequestHeaders(), at.Field("host"))
 	if h := m.GetHost(); h != nil {
 		c.mirrorHost(at.Field("host"), h)
 	}

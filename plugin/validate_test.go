@@ -378,10 +378,42 @@ var _ = Describe("A mirror", func() {
 		Entry("too long a time", `limits: {maxDuration: 3600.000001s}`, "limits.maxDuration", "1ms to 1h"),
 		Entry("the host as a header", `requestHeaders: {remove: [{name: host}]}`, "requestHeaders.remove[0].name", "use conf.http[0].mirror.host"),
 		Entry("a pseudo-header", `requestHeaders: {add: [{name: ":authority", value: a}]}`, "requestHeaders.add[0].name", "use conf.http[0].mirror.host"),
+		Entry("the value of an environment variable", `requestHeaders: {add: [{name: x, value: "100%% of %REQ(x)% and %ENVIRONMENT(HOME)%"}]}`, "requestHeaders.add[0].value", `has "%ENVIRONMENT(HOME)%", which reads the machine of the proxy`),
+		Entry("the content of a file", `requestHeaders: {add: [{name: x, value: "%FILE_CONTENT(/etc/passwd)%"}]}`, "requestHeaders.add[0].value", "which Envoy takes for a command that it does not know"),
 		Entry("an empty host section", `host: {}`, "host", `either "suffix: true" or "value"`),
 		Entry("no suffix", `host: {suffix: false}`, "host.suffix", "must be true"),
 		Entry("an empty host", `host: {value: ""}`, "host.value", "must be a host name"),
 	)
+
+	DescribeTable("can change no header that frames its copy or directs Envoy",
+		func(name, message string) {
+			Expect(plugin.ValidateTrafficRoute(withMirror(`requestHeaders: {add: [{name: "` + name + `", value: a}], remove: [{name: x}, {name: "` + name + `"}]}`))).To(HaveExactElements(
+				violation("conf.http[0].mirror.requestHeaders.add[0].name", message),
+				violation("conf.http[0].mirror.requestHeaders.remove[1].name", message),
+			))
+		},
+		Entry(nil, "content-length", `is "content-length", which says where a message ends or what a connection does; a mirror cannot change it: a copy without a body is "body: omit"`),
+		Entry(nil, "Transfer-Encoding", `"body: omit"`),
+		Entry(nil, "CONTENT_LENGTH", `"body: omit"`),
+		Entry(nil, "expect", "Envoy sets it for each connection"),
+		Entry(nil, "Connection", "Envoy sets it"),
+		Entry(nil, "keep-alive", "Envoy sets it"),
+		Entry(nil, "Proxy_Connection", "Envoy sets it"),
+		Entry(nil, "TE", "Envoy sets it"),
+		Entry(nil, "trailer", "Envoy sets it"),
+		Entry(nil, "upgrade", "Envoy sets it"),
+		Entry(nil, "HTTP2-Settings", "Envoy sets it"),
+		Entry(nil, "x-envoy-upstream-stream-duration-ms", "by which Envoy decides how it sends the copy"),
+		Entry(nil, "X-Envoy-Upstream-Rq-Timeout-Ms", "use limits"),
+		Entry(nil, "x-envoy-retry-on", "use limits"),
+		Entry(nil, "x-envoy-max-retries", "use limits"),
+		Entry(nil, "x-envoy-upstream-alt-stat-name", "use limits"),
+	)
+
+	It("can change headers whose names only look like those", func() {
+		Expect(plugin.ValidateTrafficRoute(withMirror(`requestHeaders: {remove: [
+			{name: x-content-length}, {name: content-type}, {name: x-envoy-internal}, {name: proxy-authorization}, {name: trailers}]}`))).To(BeEmpty())
+	})
 
 	DescribeTable("may have its copies go to the host",
 		func(value string, valid bool) {

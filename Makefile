@@ -12,7 +12,6 @@ ENVOY_VERSIONS := $(ENVOY_VERSION) 1.40.0
 
 # The tools that are not part of the program have a module of their own.
 TOOL = go tool -modfile=tools.mod
-VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GET_ENVOY = python3 build/envoy/envoy.py
 # Test files of this module (kuma/ is one of its own) that contain $(1), and their packages.
 test_files_with = $(sort $(filter-out ./kuma/%,$(shell grep -rlE --include='*_test.go' '$(1)' .)))
@@ -26,7 +25,7 @@ help: ## this list
 .PHONY: build
 build: ## build bin/kuma-mirror
 	@mkdir -p bin
-	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/kuma-mirror ./cmd/kuma-mirror
+	go build -trimpath -o bin/kuma-mirror ./cmd/kuma-mirror
 
 .PHONY: envoy
 envoy: ## get the pinned Envoy; the last line printed is its path (ENVOY=... uses yours)

@@ -197,7 +197,10 @@ func runProxy(ctx context.Context, binary string, o envoy.Options) error {
 		return err
 	}
 	passed := make(chan os.Signal, 4)
-	signal.Notify(passed, syscall.SIGUSR1, syscall.SIGHUP)
+	// Without a list, Notify would ask for every signal.
+	if len(passedSignals) > 0 {
+		signal.Notify(passed, passedSignals...)
+	}
 	defer signal.Stop(passed)
 	o.Signals = passed
 

@@ -53,7 +53,7 @@ func newComposition(cmd *cobra.Command, o runOptions, log *slog.Logger, level *s
 	for _, warning := range o.guard.Warnings() {
 		log.Warn(warning)
 	}
-	measured := metrics.New(metrics.Options{Version: version})
+	measured := metrics.New(metrics.Options{Version: thisBuild().version})
 	o.guard.Log, o.guard.OnRefusal = log, measured.Refused
 	if c.guard, err = secure.Open(o.guard); err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func newComposition(cmd *cobra.Command, o runOptions, log *slog.Logger, level *s
 		c.api = c.guard.Server(measured.API(apiRoutes{
 			rest: rest.New(rest.Options{
 				Catalog: resources, Store: db, Host: c.host, Mirrors: mirrors.Mirrors, Inspect: mirrors.Inspect,
-				Version: version, Config: o.shown(), Log: log,
+				Version: thisBuild().version, Config: o.shown(), Log: log,
 			}),
 			metrics:  measured.Handler(),
 			level:    level,

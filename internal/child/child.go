@@ -18,7 +18,8 @@ type Process struct {
 // does not reach it, and on Linux so that it dies with this process, even if
 // that is killed. cmd.SysProcAttr is replaced.
 func Start(cmd *exec.Cmd) (*Process, error) {
-	cmd.SysProcAttr = detached()
+	cmd.SysProcAttr = Group()
+	tie(cmd.SysProcAttr)
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {

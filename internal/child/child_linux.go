@@ -2,6 +2,5 @@ package child
 
 import "syscall"
 
-func detached() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-}
+// tie makes the child die with the thread that started it.
+func tie(attributes *syscall.SysProcAttr) { attributes.Pdeathsig = syscall.SIGKILL }

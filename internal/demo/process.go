@@ -10,8 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"github.com/kuma-mirror/kuma-mirror/internal/child"
 )
 
 // process is a backend in a process of its own, so that it can really be
@@ -38,7 +39,7 @@ func startBackend(ctx context.Context, command []string, name string, port int, 
 	cmd := exec.Command(command[0], args...)
 	// A terminal sends Ctrl-C to its whole process group; the backends end
 	// when the demo is done with them.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = child.Group()
 	cmd.Stderr = stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

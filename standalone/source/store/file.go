@@ -38,7 +38,7 @@ func openLocked(path string, open openFile) (f *os.File, readOnly bool, err erro
 		return nil, readOnly, fmt.Errorf("cannot be opened: %w", err)
 	}
 	for deadline := time.Now().Add(lockPatience); ; time.Sleep(lockInterval) {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err := lock(f)
 		switch {
 		case err == nil:
 			return f, readOnly, nil

@@ -1,0 +1,9 @@
+package child
+
+import "syscall"
+
+// Group puts a child into a process group of its own, so that a terminal's
+// Ctrl-C does not reach it.
+func Group() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
+}

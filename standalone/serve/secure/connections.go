@@ -16,6 +16,8 @@ type connections struct {
 type connection struct {
 	net.Conn
 	all *connections
+	// accepted is the connection below; nil where the listener is not limited.
+	accepted *counted
 	// certificates the client has shown, the own one first; nil without mTLS.
 	certificates []*x509.Certificate
 	// tokens that have been shown on it, as one proxy may share it among

@@ -87,6 +87,7 @@ func (t *tracked) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo,
 		certificates = shown.State.PeerCertificates
 	}
 	c := t.connections.add(conn, certificates)
+	c.accepted, _ = raw.(*counted)
 	return c, trackedInfo{AuthInfo: info, connection: c}, nil
 }
 
@@ -143,6 +144,11 @@ func (g *Guard) tap(ctx context.Context, info *tap.Info) (context.Context, error
 	proxy, err := g.proxy(ctx, info.FullMethodName)
 	if err != nil {
 		return ctx, err
+	}
+	if from, ok := peer.FromContext(ctx); ok {
+		if info, _ := from.AuthInfo.(trackedInfo); info.connection != nil && info.connection.accepted != nil {
+			info.connection.accepted.proved()
+		}
 	}
 	return context.WithValue(ctx, proxyKey{}, proxy), nil
 }

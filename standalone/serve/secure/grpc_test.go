@@ -70,6 +70,7 @@ var _ = Describe("the guard of xDS", func() {
 	var g *Guard
 	var log *gbytes.Buffer
 	var address string
+	var room *limited
 
 	serve := func(change func(*Options)) {
 		GinkgoHelper()
@@ -81,10 +82,12 @@ var _ = Describe("the guard of xDS", func() {
 		api.RegisterBootstrapServiceServer(server, services{})
 		discovery.RegisterAggregatedDiscoveryServiceServer(server, services{})
 		metrics.RegisterMetricsServiceServer(server, services{})
+		guarded := g.XDS(l)
+		room = guarded.(abrupt).limited
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			_ = server.Serve(g.XDS(l))
+			_ = server.Serve(guarded)
 		}()
 		DeferCleanup(func() {
 			server.Stop()
@@ -184,6 +187,30 @@ var _ = Describe("the guard of xDS", func() {
 			everything(conn, "guess-guess-guess", "default", "web", codes.ResourceExhausted)
 			everything(conn, adminToken, "default", "web", codes.OK)
 			Expect(string(log.Contents())).NotTo(Or(ContainSubstring("guess"), ContainSubstring(adminToken)))
+		})
+
+		It("lets in who has one where others hold all connections and show none", func() {
+			room.mu.Lock()
+			room.total = 4
+			room.mu.Unlock()
+			for range 4 {
+				conn, err := net.Dial("tcp", address)
+				Expect(err).NotTo(HaveOccurred())
+				DeferCleanup(conn.Close)
+			}
+			held := func() (open, unproven int) {
+				room.mu.Lock()
+				defer room.mu.Unlock()
+				return len(room.open), room.unproven.Len()
+			}
+			Eventually(func() int { _, unproven := held(); return unproven }).Should(Equal(4), "all are taken")
+			room.mu.Lock()
+			room.now = func() time.Time { return time.Now().Add(unprovenTime) }
+			room.mu.Unlock()
+			everything(dial(plain), adminToken, "default", "web", codes.OK)
+			open, unproven := held()
+			Expect(open).To(BeNumerically("<=", 4))
+			Expect(unproven).To(Equal(open-1), "the proxy's is known")
 		})
 
 		It("reads nothing of who has none", func() {

@@ -47,8 +47,16 @@ func (g *Guard) Server(next http.Handler) *http.Server {
 			WriteByteTimeout: requestTimeout,
 		},
 		ErrorLog: log.New(serverLog{g.log}, "", 0),
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			if secured, ok := conn.(*tls.Conn); ok {
+				conn = secured.NetConn()
+			}
+			return context.WithValue(ctx, connectionKey{}, conn)
+		},
 	}
 }
+
+type connectionKey struct{}
 
 // API wraps the API's listener in limits and TLS.
 func (g *Guard) API(l net.Listener) net.Listener {
@@ -108,6 +116,9 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 		if refused != nil {
 			g.refuse(w, r, *refused)
 			return
+		}
+		if conn, ok := r.Context().Value(connectionKey{}).(*counted); ok {
+			conn.proved()
 		}
 		audited.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
 	})

@@ -368,6 +368,36 @@ var _ = Describe("the API's guard", func() {
 			return &http.Client{Transport: transport, Timeout: 20 * time.Second}
 		}
 
+		DescribeTable("keeps a connection once its token is known, and not for a probe", func(scheme string, options ...func(*Options)) {
+			serve(func(*http.Server) {}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				conn := r.Context().Value(connectionKey{}).(*counted)
+				conn.all.mu.Lock()
+				defer conn.all.mu.Unlock()
+				_, _ = fmt.Fprint(w, conn.unproven == nil)
+			}), append(options, func(o *Options) { o.TokenFile = tokenFile(adminToken + "\n") })...)
+			caller := &http.Client{Timeout: 20 * time.Second}
+			if scheme == "https" {
+				caller = client()
+			}
+			kept := func(path string) string {
+				GinkgoHelper()
+				r, err := http.NewRequest(http.MethodGet, scheme+"://"+address+path, nil)
+				Expect(err).NotTo(HaveOccurred())
+				r.Header.Set("Authorization", "Bearer "+adminToken)
+				answer, err := caller.Do(r)
+				Expect(err).NotTo(HaveOccurred())
+				defer func() { _ = answer.Body.Close() }()
+				body, err := io.ReadAll(answer.Body)
+				Expect(err).NotTo(HaveOccurred())
+				return string(body)
+			}
+			Expect(kept("/healthz")).To(Equal("false"))
+			Expect(kept("/meshes")).To(Equal("true"))
+		},
+			Entry(nil, "http"),
+			Entry(nil, "https", withTLS),
+		)
+
 		It("logs a handler's panic as an error, with where it was", func() {
 			panics := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a mistake") })
 			log := serve(func(*http.Server) {}, panics)

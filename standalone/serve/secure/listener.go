@@ -1,9 +1,11 @@
 package secure
 
 import (
+	"container/list"
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 const (
@@ -14,21 +16,29 @@ const (
 	maxConnectionsPerSource = 256
 )
 
-// limited is a listener that closes connections beyond its limits at once.
+// unprovenTime is how long a connection may be without having shown who calls
+// before it goes for another where there is no room.
+const unprovenTime = 2 * time.Second
+
+// limited is a listener that closes connections beyond its limits at once. Where
+// there is no room, the oldest connection that has not proved itself in its time
+// goes first.
 type limited struct {
 	net.Listener
 	total, perSource int
 	refused          func(source netip.AddrPort, why string)
+	now              func() time.Time
 
-	mu      sync.Mutex
-	open    map[*counted]netip.Prefix
-	sources map[netip.Prefix]int
+	mu       sync.Mutex
+	open     map[*counted]netip.Prefix
+	sources  map[netip.Prefix]int
+	unproven *list.List // of *counted, the oldest first
 }
 
 func limit(l net.Listener, total, perSource int, refused func(netip.AddrPort, string)) *limited {
 	return &limited{
-		Listener: l, total: total, perSource: perSource, refused: refused,
-		open: map[*counted]netip.Prefix{}, sources: map[netip.Prefix]int{},
+		Listener: l, total: total, perSource: perSource, refused: refused, now: time.Now,
+		open: map[*counted]netip.Prefix{}, sources: map[netip.Prefix]int{}, unproven: list.New(),
 	}
 }
 
@@ -55,21 +65,40 @@ func (l *limited) enter(one *counted, from netip.Addr) string {
 	prefix := prefixOf(from)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	anyOf := func(netip.Prefix) bool { return true }
+	same := func(other netip.Prefix) bool { return other == prefix }
 	switch {
-	case len(l.open) >= l.total:
-		return "too many connections"
-	case !from.Unmap().IsLoopback() && l.sources[prefix] >= l.perSource:
+	case !from.Unmap().IsLoopback() && l.sources[prefix] >= l.perSource && !l.makeRoom(same):
 		return "too many connections from one address"
+	case len(l.open) >= l.total && !l.makeRoom(anyOf):
+		return "too many connections"
 	}
 	l.open[one] = prefix
 	l.sources[prefix]++
+	one.since = l.now()
+	one.unproven = l.unproven.PushBack(one)
 	return ""
 }
 
-// leave may be called more than once.
-func (l *limited) leave(one *counted) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// makeRoom closes the oldest connection of some sources that has not proved
+// itself in its time, if there is one. l.mu is held.
+func (l *limited) makeRoom(of func(netip.Prefix) bool) bool {
+	for e := l.unproven.Front(); e != nil; e = e.Next() {
+		one := e.Value.(*counted)
+		if l.now().Sub(one.since) < unprovenTime {
+			return false // nor are those after it
+		}
+		if of(l.open[one]) {
+			l.remove(one)
+			_ = one.Conn.Close()
+			return true
+		}
+	}
+	return false
+}
+
+// remove may be called more than once. l.mu is held.
+func (l *limited) remove(one *counted) {
 	prefix, known := l.open[one]
 	if !known {
 		return
@@ -78,17 +107,36 @@ func (l *limited) leave(one *counted) {
 	if l.sources[prefix]--; l.sources[prefix] == 0 {
 		delete(l.sources, prefix)
 	}
+	if one.unproven != nil {
+		l.unproven.Remove(one.unproven)
+	}
 }
 
 // counted is a connection that counts until it is closed.
 type counted struct {
 	net.Conn
 	all *limited
+	// since and unproven are guarded by all.mu; unproven is nil once the caller
+	// has shown who it is.
+	since    time.Time
+	unproven *list.Element
+}
+
+// proved notes that the caller has shown who it is: the connection stays.
+func (c *counted) proved() {
+	c.all.mu.Lock()
+	defer c.all.mu.Unlock()
+	if c.unproven != nil {
+		c.all.unproven.Remove(c.unproven)
+		c.unproven = nil
+	}
 }
 
 // Close implements net.Conn.
 func (c *counted) Close() error {
-	defer c.all.leave(c)
+	c.all.mu.Lock()
+	c.all.remove(c)
+	c.all.mu.Unlock()
 	return c.Conn.Close()
 }
 

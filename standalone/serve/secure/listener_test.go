@@ -61,7 +61,7 @@ var _ = Describe("the limit of connections", func() {
 	It("leaves room for others where one address takes all it gets", func() {
 		l := limit(nil, 10, 3, nil)
 		enter := func(from string) (*counted, string) {
-			one := &counted{all: l}
+			one := &counted{Conn: closed{}, all: l}
 			return one, l.enter(one, netip.MustParseAddr(from))
 		}
 		var last *counted
@@ -74,8 +74,8 @@ var _ = Describe("the limit of connections", func() {
 		Expect(why).To(Equal("too many connections from one address"))
 		_, why = enter("192.0.2.2")
 		Expect(why).To(BeEmpty())
-		l.leave(last)
-		l.leave(last)
+		_ = last.Close()
+		_ = last.Close()
 		_, why = enter("192.0.2.1")
 		Expect(why).To(BeEmpty())
 		_, why = enter("192.0.2.1")
@@ -87,4 +87,44 @@ var _ = Describe("the limit of connections", func() {
 		_, why = enter("192.0.2.2")
 		Expect(why).To(Equal("too many connections"))
 	})
+
+	It("closes those first that have not shown who they are within two seconds", func() {
+		now := time.Now()
+		l := limit(nil, 4, 2, nil)
+		l.now = func() time.Time { return now }
+		enter := func(from string) (*counted, string) {
+			one := &counted{Conn: closed{}, all: l}
+			return one, l.enter(one, netip.MustParseAddr(from))
+		}
+		known, _ := enter("192.0.2.1")
+		known.proved()
+		oldest, _ := enter("192.0.2.1")
+		for _, other := range []string{"192.0.2.2", "192.0.2.3"} {
+			_, why := enter(other)
+			Expect(why).To(BeEmpty())
+		}
+		now = now.Add(unprovenTime - time.Millisecond)
+		_, why := enter("192.0.2.4")
+		Expect(why).To(Equal("too many connections"))
+		_, why = enter("192.0.2.1")
+		Expect(why).To(Equal("too many connections from one address"))
+
+		now = now.Add(time.Millisecond)
+		same, why := enter("192.0.2.1")
+		Expect(why).To(BeEmpty(), "one of its own address has gone")
+		Expect(l.open).NotTo(HaveKey(oldest))
+		same.proved()
+		for _, other := range []string{"192.0.2.4", "192.0.2.5"} {
+			_, why = enter(other)
+			Expect(why).To(BeEmpty())
+		}
+		_, why = enter("192.0.2.6")
+		Expect(why).To(Equal("too many connections"), "all that are left are new or known")
+		Expect(l.open).To(And(HaveLen(4), HaveKey(known), HaveKey(same)))
+	})
 })
+
+// closed is a connection that nobody uses.
+type closed struct{ net.Conn }
+
+func (closed) Close() error { return nil }

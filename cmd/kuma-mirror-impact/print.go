@@ -86,9 +86,9 @@ func answersText(c impact.Cell) string {
 	case c.Hung:
 		return "hung"
 	case a.Healthy == nil:
-		return fmt.Sprintf("%.1f ms (none %.1f)", a.Mirrored.P99, a.Plain.P99)
+		return fmt.Sprintf("%.1f ms (× %s)", a.Mirrored.P99, a.OverNone())
 	default:
-		return fmt.Sprintf("%.1f ms (healthy %.1f, × %s; none %.1f)", a.Mirrored.P99, a.Healthy.P99, a.OverHealthy(), a.Plain.P99)
+		return fmt.Sprintf("%.1f ms (× %s; healthy × %s)", a.Mirrored.P99, a.OverNone(), a.OverHealthy())
 	}
 }
 

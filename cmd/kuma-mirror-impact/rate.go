@@ -32,6 +32,7 @@ client and primary, each by itself.`,
 		},
 	}
 	flags.add(cmd)
+	flags.addProtections(cmd, "on")
 	cmd.Flags().IntVar(&rate.PerSecond, "per-second", 2000, "requests per second")
 	cmd.Flags().DurationVar(&rate.Duration, "duration", 3*time.Second, "of each round")
 	cmd.Flags().IntVar(&rate.Rounds, "rounds", 9, "rounds, whose medians count")

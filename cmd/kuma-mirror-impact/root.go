@@ -39,13 +39,15 @@ func newRootCommand() *cobra.Command {
 		Short: "Try what a bad shadow does to the primary",
 		Long: `kuma-mirror-impact puts a real Envoy between a client, a primary and a shadow that
 misbehaves in one of many ways, and judges whether the client noticed: each kind
-of request with each shadow, beside the same requests without a mirror.
+of request with each shadow. In each round, requests without a mirror, with the
+plain policy and with kuma-mirror take turns, and every figure is a ratio to no
+mirror in the same round.
 
 Only an Envoy is needed; everything listens on 127.0.0.1. The limits of the
 mirror are flags, so that you can try your own.
 
-With --protections off the copies go to the shadow's ordinary cluster, as other
-control planes send them; what happens then is shown and not judged.
+With the plain policy (--protections off), copies go to the shadow's ordinary
+cluster, without limits of their own. What happens then is shown and not judged.
 
 Exit codes: 0 nobody noticed, 1 somebody did or the lab failed, 2 wrong usage.
 
@@ -59,7 +61,7 @@ Shadows:
 Loads:
 ` + listOf(impact.Loads(), func(l impact.Load) (string, string) { return l.Name, l.About }),
 		Example: `  kuma-mirror-impact --quick --max-concurrent-requests 32
-  kuma-mirror-impact --shadow never-reads --load upload --protections both`,
+  kuma-mirror-impact --shadow never-reads --load upload,burst --rounds 6`,
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -81,8 +83,14 @@ Loads:
 	}
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&quick, "quick", false, "fewer requests, and not every load for every shadow: a few minutes")
-	cmd.Flags().IntVar(&rounds, "rounds", 0, "pairs of uploads and bursts of each kind, whose medians count (default 12 and 6; with protections off 3 and 1; quick 1)")
+	cmd.Flags().IntVar(&rounds, "rounds", 0, "rounds of each load, whose medians count; intervals need 6 (default 12 of uploads, 6 of the others; quick 1)")
+	flags.addProtections(cmd, "both")
 	cmd.Flags().StringSliceVar(&flags.loads, "load", nil, "only these loads")
+	var loads []string
+	for _, l := range impact.Loads() {
+		loads = append(loads, l.Name)
+	}
+	complete(cmd, "load", loads...)
 	cmd.AddCommand(newRateCommand(), newSoakCommand(), newChartCommand(), newMatrixCommand(), newShadowCommand())
 	return cmd
 }
@@ -106,13 +114,31 @@ func (f *labFlags) add(cmd *cobra.Command) {
 	flags.IntVar(&f.concurrency, "concurrency", 1, "worker threads of Envoy")
 	flags.StringSliceVar(&f.shadows, "shadow", nil, "only these shadows")
 	flags.StringSliceVar(&f.protocols, "protocol", nil, "only these protocols of the shadow: http1, http2")
-	flags.StringVar(&f.protections, "protections", "on", "on, off or both")
 	flags.Uint32Var(&f.limits.MaxConcurrentRequests, "max-concurrent-requests", generator.DefaultLimits.MaxConcurrentRequests, "limits.maxConcurrentRequests of the mirror")
 	flags.Uint32Var(&f.limits.MaxRequestBodyBytes, "max-request-body-bytes", generator.DefaultLimits.MaxRequestBodyBytes, "limits.maxRequestBodyBytes of the mirror")
 	flags.DurationVar(&f.limits.MaxDuration, "max-duration", generator.DefaultLimits.MaxDuration, "limits.maxDuration of the mirror")
 	flags.StringVarP(&f.output, "output", "o", "table", "table, json or yaml")
 	flags.StringVar(&f.results, "results", "", "a JSON file to write the results to; what it holds already stays, unless it was run again")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no progress on standard error")
+	var shadows []string
+	for _, s := range impact.Shadows() {
+		shadows = append(shadows, s.Name)
+	}
+	complete(cmd, "shadow", shadows...)
+	complete(cmd, "protocol", string(impact.HTTP1), string(impact.HTTP2))
+	complete(cmd, "output", "table", "json", "yaml")
+}
+
+func (f *labFlags) addProtections(cmd *cobra.Command, value string) {
+	cmd.Flags().StringVar(&f.protections, "protections", value, "on, off (the plain policy), or both, in turn")
+	complete(cmd, "protections", "on", "off", "both")
+}
+
+// complete completes a flag of the command.
+func complete(cmd *cobra.Command, flag string, values ...string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // the command has no such flag
+	}
 }
 
 func (f *labFlags) options() (impact.Options, error) {
@@ -121,7 +147,7 @@ func (f *labFlags) options() (impact.Options, error) {
 		o.Protocols = append(o.Protocols, impact.Protocol(p))
 	}
 	switch f.protections {
-	case "on":
+	case "on", "": // the soak has no plain policy
 		o.Protections = []bool{true}
 	case "off":
 		o.Protections = []bool{false}

@@ -63,7 +63,7 @@ var _ = Describe("the laboratory", func() {
 		Expect(chart.stdout).To(And(HavePrefix("<svg "), ContainSubstring(">hangs<")))
 		matrix := laboratory(ctx, "matrix", file)
 		Expect(matrix.code).To(Equal(exitOK))
-		const row = "| never-reads: accepts and never reads | 1, **–** | hangs, **–** |"
+		const row = "| never-reads: accepts and never reads | 1, **–** | hangs | **–** |"
 		Expect(matrix.stdout).To(ContainSubstring(row))
 
 		document := filepath.Join(dir, "impact.md")
@@ -80,7 +80,13 @@ var _ = Describe("the laboratory", func() {
 		Expect(os.WriteFile(document, []byte("no marks\n"), 0o600)).To(Succeed())
 		refused := laboratory(ctx, "matrix", "--write", document, file)
 		Expect(refused.code).To(Equal(exitFailed))
-		Expect(refused.stderr).To(ContainSubstring(`impact.md: the document has no "<!-- impact goals -->"`))
+		Expect(refused.stderr).To(ContainSubstring(`impact.md: the document has no "<!-- impact answer -->"`))
+	})
+
+	It("completes the names of shadows and loads", func(ctx SpecContext) {
+		Expect(laboratory(ctx, "__complete", "--shadow", "").stdout).To(ContainSubstring("\nnever-reads\n"))
+		Expect(laboratory(ctx, "__complete", "--load", "").stdout).To(HavePrefix("get\npost-10k\n"))
+		Expect(laboratory(ctx, "__complete", "rate", "--protections", "").stdout).To(HavePrefix("on\noff\nboth\n"))
 	})
 
 	It("lists the shadows and the loads in its help", func(ctx SpecContext) {

@@ -83,16 +83,25 @@ var _ = Describe("the primary does not notice a shadow that is", func() {
 })
 
 var _ = Describe("without protections", func() {
-	It("a shadow that never reads stops the primary's upload", func(ctx SpecContext) {
+	It("a shadow that never reads stops the primary's upload, and with them it does not, in the same run", func(ctx SpecContext) {
 		for _, protocol := range impact.Protocols {
-			results, err := impact.Run(ctx, withoutProtections(impact.Options{
+			results, err := impact.Run(ctx, lab(impact.Options{
 				Shadows: []string{"never-reads"}, Loads: []string{"upload"}, Protocols: []impact.Protocol{protocol},
+				Protections: []bool{true, false}, Rounds: 3,
 			}))
 			Expect(err).NotTo(HaveOccurred())
-			cell, ok := results.Cell("never-reads", "upload", protocol, false)
+			plain, ok := results.Cell("never-reads", "upload", protocol, false)
 			Expect(ok).To(BeTrue())
-			Expect(cell.Hung).To(BeTrue(), "%+v", cell)
-			Expect(results.Problems(cell, impact.Lenient)).NotTo(BeEmpty(), "the lab sees it")
+			Expect(plain.Hung).To(BeTrue(), "%+v", plain)
+			Expect(results.Problems(plain, impact.Lenient)).NotTo(BeEmpty(), "the lab sees it")
+
+			ours, ok := results.Cell("never-reads", "upload", protocol, true)
+			Expect(ok).To(BeTrue())
+			Expect(results.AllProblems(impact.Lenient)).To(BeEmpty(), "of the cell with protections")
+			Expect(results.Interleaved).To(BeTrue())
+			Expect(plain.Upload.Pairs).To(HaveLen(1), "what hangs is out")
+			Expect(ours.Upload.Pairs).To(HaveLen(3))
+			Expect(ours.Upload.Pairs[0].None).To(Equal(plain.Upload.Pairs[0].None), "one upload without a mirror for both")
 		}
 	})
 

@@ -6,6 +6,7 @@ import (
 )
 
 // bench is an Envoy with a client before it and a primary and a shadow behind.
+// Its shadow is a process of its own, so that a bad one disturbs no other bench.
 type bench struct {
 	envoy    *envoy
 	primary  *primary
@@ -14,29 +15,17 @@ type bench struct {
 	port     uint32 // of the shadow
 	protocol Protocol
 	ports    *ports
-	// alone says that no other bench uses the shade.
-	alone bool
-}
-
-// startAlone starts a bench whose shadow is a process of its own.
-func startAlone(ctx context.Context, o Options, protocol Protocol, protections bool) (*bench, error) {
-	shade, err := startShade(o.Worker)
-	if err != nil {
-		return nil, err
-	}
-	b, err := startBench(ctx, o, shade, protocol, protections)
-	if err != nil {
-		shade.close()
-		return nil, err
-	}
-	b.alone = true
-	return b, nil
 }
 
 // startBench starts everything, with a healthy shadow.
-func startBench(ctx context.Context, o Options, shade *shade, protocol Protocol, protections bool) (_ *bench, err error) {
+func startBench(ctx context.Context, o Options, protocol Protocol, protections bool) (_ *bench, err error) {
 	ports, err := reservePorts(7)
 	if err != nil {
+		return nil, err
+	}
+	shade, err := startShade(o.Worker)
+	if err != nil {
+		ports.release()
 		return nil, err
 	}
 	n := ports.numbers
@@ -84,11 +73,8 @@ func (b *bench) stop() {
 		b.primary.stop()
 	}
 	// Nothing stands at a port that is given back.
-	_ = b.become(context.Background(), "refused")
+	b.shade.close()
 	b.ports.release()
-	if b.alone {
-		b.shade.close()
-	}
 }
 
 func (b *bench) become(ctx context.Context, shadow string) error {

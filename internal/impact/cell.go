@@ -5,77 +5,87 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
 
-// comparison is a bench whose shadow stays healthy, for the bursts of groups
-// with the same protocol and protections. What a bad shadow leaves behind, such
-// as an ejection, does not reach it.
-type comparison struct {
-	bench       *bench
-	protocol    Protocol
-	protections bool
-}
-
-// forGroup returns c, which may be nil, if it fits, or stops it and starts another.
-func (c *comparison) forGroup(ctx context.Context, o Options, g group) (*comparison, error) {
-	if c != nil && c.protocol == g.protocol && c.protections == g.protections {
-		return c, nil
-	}
-	c.stop()
-	b, err := startAlone(ctx, o, g.protocol, g.protections)
+// startAside starts the bench of what the variants are held against: requests
+// without a mirror, and bursts with a shadow that stays healthy. What a bad
+// shadow leaves behind in an Envoy, such as an ejection, does not reach it.
+func startAside(ctx context.Context, o Options, g group) (*bench, error) {
+	b, err := startBench(ctx, o, g.protocol, slices.Contains(o.Protections, true))
 	if err != nil {
 		return nil, err
 	}
-	return &comparison{b, g.protocol, g.protections}, b.warmUp(ctx, o, g)
+	if err := b.warmUp(ctx, g); err != nil {
+		b.stop()
+		return nil, err
+	}
+	return b, nil
 }
 
-func (c *comparison) stop() {
-	if c != nil {
-		c.bench.stop()
-	}
+// variant is one way to mirror, at work on the cells of a group.
+type variant struct {
+	*bench
+	protections bool
+	base        memory // before all loads
+
+	cell Cell
+	// Round by round; those without a mirror and with a healthy shadow are the
+	// same for all variants that took part in the round.
+	none, healthy, mirrored latencies
 }
 
-// runGroup runs the loads of a group one after the other against one Envoy.
-func runGroup(ctx context.Context, o Options, g group, shade *shade, healthy *bench, done func(Cell)) error {
-	b, err := startBench(ctx, o, shade, g.protocol, g.protections)
-	if err != nil {
-		return err
-	}
-	defer b.stop()
-	if err := b.warmUp(ctx, o, g); err != nil {
-		return err
-	}
-	base, err := b.envoy.memory(ctx)
-	if err != nil {
-		return err
+// runGroup runs the loads of a group one after the other, each variant against
+// one Envoy.
+func runGroup(ctx context.Context, o Options, g group, aside *bench, done func(Cell)) error {
+	var variants []*variant
+	defer func() {
+		for _, v := range variants {
+			v.stop()
+		}
+	}()
+	for _, protections := range o.Protections {
+		b, err := startBench(ctx, o, g.protocol, protections)
+		if err != nil {
+			return err
+		}
+		v := &variant{bench: b, protections: protections}
+		variants = append(variants, v)
+		if err := b.warmUp(ctx, g); err != nil {
+			return err
+		}
+		if v.base, err = b.envoy.memory(ctx); err != nil {
+			return err
+		}
 	}
 	for _, l := range g.loads {
-		e := experiment{
-			bench: b, healthy: healthy, shadow: g.shadow, load: l, amount: o.amount(g.protections), uploadBytes: o.UploadBytes,
-			cell: Cell{Shadow: g.shadow.Name, Load: l.Name, Protocol: g.protocol, Protections: g.protections},
+		for _, v := range variants {
+			v.none, v.healthy, v.mirrored = latencies{}, latencies{}, latencies{}
+			v.cell = Cell{Shadow: g.shadow.Name, Load: l.Name, Protocol: g.protocol, Protections: v.protections}
 		}
-		if err := e.run(ctx, base); err != nil {
+		e := experiment{variants: variants, aside: aside, shadow: g.shadow, load: l, amount: o.amount()}
+		if err := e.run(ctx); err != nil {
 			return fmt.Errorf("%s: %w", l.Name, err)
 		}
-		done(e.cell)
+		for _, v := range variants {
+			done(v.cell)
+		}
 	}
 	return nil
 }
 
 // warmUp lets Envoy take the memory that the same traffic costs without a
 // mirror, so that what comes on top is the mirror's.
-func (b *bench) warmUp(ctx context.Context, o Options, g group) error {
+func (b *bench) warmUp(ctx context.Context, g group) error {
 	const warm = 16
 	for _, l := range g.loads {
-		t := &tally{}
+		n := 2 * warm
 		if l.kind == upload {
-			bytes := newBody(min(o.UploadBytes, 20_000_000))
-			t = once(ctx, func(ctx context.Context) error { return b.client.send(ctx, false, http.MethodPost, bytes, true) })
-		} else {
-			t = repeat(ctx, batch{n: 2 * warm, atOnce: warm}, func(ctx context.Context) error { return l.send(ctx, b.client, false) })
+			n = 1
 		}
+		t := repeat(ctx, batch{n: n, atOnce: warm}, func(ctx context.Context) error { return l.send(ctx, b.client, false) })
 		if t.failures() > 0 {
 			return fmt.Errorf("%s without a mirror fails: %v", l.Name, t.failed)
 		}
@@ -83,57 +93,143 @@ func (b *bench) warmUp(ctx context.Context, o Options, g group) error {
 	return ctx.Err()
 }
 
-// experiment is what fills in one cell.
+// experiment is what fills in the cells of one load, one for each variant.
 type experiment struct {
-	*bench
-	healthy     *bench // for bursts
-	shadow      Shadow
-	load        Load
-	amount      amount
-	uploadBytes int64
-	cell        Cell
+	variants []*variant
+	aside    *bench
+	shadow   Shadow
+	load     Load
+	amount   amount
 }
 
-func (e *experiment) run(ctx context.Context, base memory) error {
-	before, err := e.counters(ctx)
-	if err != nil {
-		return err
+func (e *experiment) run(ctx context.Context) (err error) {
+	for _, v := range e.variants {
+		finish, failed := v.observe(ctx)
+		if failed != nil {
+			return failed
+		}
+		defer func() {
+			if failed := finish(); err == nil {
+				err = failed
+			}
+		}()
 	}
-	envoyCPU, shadowCPU, err := e.cpu()
-	if err != nil {
-		return err
+	for i := range e.amount.roundsOf(e.load) {
+		if err := e.round(ctx, i); err != nil {
+			return err
+		}
 	}
-	watch := e.watchMemory(ctx)
-	start := time.Now()
-	err = e.apply(ctx)
-	e.cell.Seconds = seconds(time.Since(start))
-	peak := watch()
-	if err != nil {
-		return err
+	for _, v := range e.variants {
+		v.sum(e.load.kind)
 	}
-	e.cell.Allocated, e.cell.Resident = peak.allocated-base.allocated, peak.resident-base.resident
-	envoyCPU2, shadowCPU2, err := e.cpu()
-	if err != nil {
-		return err
+	return nil
+}
+
+// round lets everything have its turn, in one order and the other. A variant
+// that hangs is out: what it does is known, and takes long.
+func (e *experiment) round(ctx context.Context, i int) error {
+	var in []*variant
+	for _, v := range e.variants {
+		if !v.cell.Hung {
+			in = append(in, v)
+		}
 	}
-	e.cell.EnvoyCPU, e.cell.ShadowCPU = seconds(envoyCPU2-envoyCPU), seconds(shadowCPU2-shadowCPU)
-	if err := e.heal(ctx, &e.cell); err != nil {
-		return err
+	if len(in) == 0 {
+		return nil
 	}
-	if e.cell.LeftAllocated, err = e.leftMemory(ctx, base); err != nil {
-		return err
+	beside := func(mirrored bool, into func(*variant) *latencies) func() error {
+		return func() error {
+			t := e.send(ctx, e.aside, mirrored)
+			for _, v := range in {
+				into(v).add(v.cell.count(t))
+			}
+			return nil
+		}
 	}
-	after, err := e.counters(ctx)
-	if err != nil {
-		return err
+	turns := []func() error{beside(false, func(v *variant) *latencies { return &v.none })}
+	if e.load.kind == burst {
+		turns = append(turns, beside(true, func(v *variant) *latencies { return &v.healthy }))
 	}
-	e.cell.Copies = map[string]int64{}
-	for name, n := range after {
-		if n != before[name] {
-			e.cell.Copies[name] = n - before[name]
+	for _, v := range in {
+		turns = append(turns, func() error { return e.turn(ctx, v) })
+	}
+	if i%2 == 1 {
+		slices.Reverse(turns)
+	}
+	for _, turn := range turns {
+		if err := turn(); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// turn is a variant's, whose shadow is bad in it alone, so that it takes no CPU
+// time from the others. It ends when the shadow, healthy again, gets copies, so
+// that an ejection at its end does not spare the variant its next one.
+func (e *experiment) turn(ctx context.Context, v *variant) error {
+	if err := v.become(ctx, e.shadow.Name); err != nil {
+		return err
+	}
+	start := time.Now()
+	t := e.send(ctx, v.bench, true)
+	v.cell.Seconds += time.Since(start).Seconds()
+	v.mirrored.add(v.cell.count(t))
+	v.cell.Cut = v.cell.Cut || e.load.kind == requests && t.requests < e.amount.requests
+	return v.heal(ctx, &v.cell)
+}
+
+// send sends the load's requests of one turn.
+func (e *experiment) send(ctx context.Context, b *bench, mirrored bool) *tally {
+	do := func(ctx context.Context) error { return e.load.send(ctx, b.client, mirrored) }
+	switch e.load.kind {
+	case upload:
+		return once(ctx, do)
+	case burst:
+		return steadily(ctx, burstRate, e.amount.burst, do)
+	default:
+		return repeat(ctx, batch{n: e.amount.requests, atOnce: e.amount.atOnce, atMost: e.amount.atMost}, do)
+	}
+}
+
+// observe watches what a cell costs until the function it returns is called,
+// which writes it into the cell.
+func (v *variant) observe(ctx context.Context) (finish func() error, err error) {
+	before, err := v.counters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	envoyCPU, shadowCPU, err := v.cpu()
+	if err != nil {
+		return nil, err
+	}
+	watch := v.watchMemory(ctx)
+	return func() error {
+		peak := watch()
+		v.cell.Allocated, v.cell.Resident = peak.allocated-v.base.allocated, peak.resident-v.base.resident
+		envoyCPU2, shadowCPU2, err := v.cpu()
+		if err != nil {
+			return err
+		}
+		v.cell.EnvoyCPU, v.cell.ShadowCPU = seconds(envoyCPU2-envoyCPU), seconds(shadowCPU2-shadowCPU)
+		if v.cell.LeftAllocated, err = v.leftMemory(ctx, v.base); err != nil {
+			return err
+		}
+		after, err := v.counters(ctx)
+		if err != nil {
+			return err
+		}
+		v.cell.Copies = map[string]int64{}
+		for name, n := range after {
+			if n != before[name] {
+				v.cell.Copies[name] = n - before[name]
+			}
+		}
+		return nil
+	}, nil
 }
 
 func (b *bench) cpu() (envoy, shadow time.Duration, err error) {
@@ -142,132 +238,35 @@ func (b *bench) cpu() (envoy, shadow time.Duration, err error) {
 	return envoy, shadow, errors.Join(err1, err2)
 }
 
-// apply sends the load's requests, with the shadow as it is and without a
-// mirror in turn.
-func (e *experiment) apply(ctx context.Context) error {
-	if e.load.kind == burst {
-		return e.applyBurst(ctx)
+// sum writes the times of the rounds into the cell.
+func (v *variant) sum(k kind) {
+	v.cell.Seconds = round(v.cell.Seconds)
+	if k == upload {
+		u := &Upload{None: seconds(median(v.none.p50)), Mirrored: seconds(median(v.mirrored.p50))}
+		for i := range v.mirrored.p50 {
+			u.Pairs = append(u.Pairs, Pair{None: seconds(v.none.p50[i]), Mirrored: seconds(v.mirrored.p50[i])})
+		}
+		u.Ratio = round(u.Estimate().Median)
+		v.cell.Upload = u
+		return
 	}
-	if err := e.become(ctx, e.shadow.Name); err != nil {
-		return err
+	a := &Answers{None: v.none.figures(), Mirrored: v.mirrored.figures()}
+	if k == burst {
+		a.Healthy = new(v.healthy.figures())
 	}
-	if e.load.kind == upload {
-		e.applyUpload(ctx)
-	} else {
-		e.applyRequests(ctx)
+	for i := range v.mirrored.p99 {
+		r := Round{None: milliseconds(v.none.p99[i]), Mirrored: milliseconds(v.mirrored.p99[i])}
+		if k == burst {
+			r.Healthy = milliseconds(v.healthy.p99[i])
+		}
+		a.Rounds = append(a.Rounds, r)
 	}
-	return ctx.Err()
-}
-
-func (e *experiment) applyRequests(ctx context.Context) {
-	var with, without latencies
-	round := batch{n: max(e.amount.atOnce, e.amount.requests/e.amount.rounds), atOnce: e.amount.atOnce, atMost: e.amount.atMost}
-	for range e.amount.rounds {
-		for _, mirrored := range []bool{false, true} {
-			t := repeat(ctx, round, func(ctx context.Context) error { return e.load.send(ctx, e.client, mirrored) })
-			e.cell.Cut = e.cell.Cut || t.requests < round.n
-			if mirrored {
-				with.add(e.cell.count(t))
-			} else {
-				without.add(e.cell.count(t))
-			}
-		}
-		if e.cell.Hung {
-			break
-		}
-	}
-	e.cell.Answers = &Answers{Mirrored: with.figures(), Plain: without.figures()}
-}
-
-func (e *experiment) applyUpload(ctx context.Context) {
-	bytes := newBody(e.uploadBytes)
-	send := func(mirrored bool) time.Duration {
-		took := e.cell.count(once(ctx, func(ctx context.Context) error {
-			return e.client.send(ctx, mirrored, http.MethodPost, bytes, true)
-		}))
-		return median(took) // of one, or of none where the lab was stopped
-	}
-	u := &Upload{}
-	e.cell.Upload = u
-	for i := range e.amount.pairs {
-		var pair Pair
-		// Either is first in every other pair.
-		for _, mirrored := range []bool{i%2 == 1, i%2 == 0} {
-			if took := send(mirrored); mirrored {
-				pair.Mirrored = seconds(took)
-			} else {
-				pair.Plain = seconds(took)
-			}
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		u.Pairs = append(u.Pairs, pair)
-		if e.cell.Hung {
-			break
-		}
-	}
-	u.sum()
-}
-
-// applyBurst has the bad shadow only in its own bursts, so that it takes no CPU
-// time from the others. They come in between, so that an ejection at the end of
-// one is mostly over before the next.
-func (e *experiment) applyBurst(ctx context.Context) error {
-	var with, without, well latencies
-	send := func(b *bench, mirrored bool, into *latencies) {
-		into.add(e.cell.count(steadily(ctx, burstRate, e.amount.burst, func(ctx context.Context) error {
-			return e.load.send(ctx, b.client, mirrored)
-		})))
-	}
-	for i := 0; i < e.amount.bursts && !e.cell.Hung; i++ {
-		if err := e.admitted(ctx); err != nil {
-			return err
-		}
-		if err := e.become(ctx, e.shadow.Name); err != nil {
-			return err
-		}
-		send(e.bench, true, &with)
-		if err := e.become(ctx, Healthy); err != nil {
-			return err
-		}
-		// What the shadow has left open is not the next one's.
-		if _, err := e.settle(ctx); err != nil {
-			return err
-		}
-		if i%2 == 0 {
-			send(e.healthy, false, &without)
-			send(e.healthy, true, &well)
-		} else {
-			send(e.healthy, true, &well)
-			send(e.healthy, false, &without)
-		}
-	}
-	healthy := well.figures()
-	e.cell.Answers = &Answers{Mirrored: with.figures(), Healthy: &healthy, Plain: without.figures()}
-	for i := range with.p99 {
-		e.cell.Answers.Bursts = append(e.cell.Answers.Bursts, Burst{
-			Plain: milliseconds(without.p99[i]), Healthy: milliseconds(well.p99[i]), Mirrored: milliseconds(with.p99[i]),
-		})
-	}
-	return ctx.Err()
-}
-
-// admitted waits, not for long, until no ejection keeps copies from the shadow.
-func (b *bench) admitted(ctx context.Context) error {
-	for end := time.Now().Add(MaxResume); ; {
-		stats, err := b.envoy.stats(ctx, shadowStats)
-		if err != nil || stats["membership_healthy"] > 0 || time.Now().After(end) {
-			return err
-		}
-		if !wait(ctx, 20*time.Millisecond) {
-			return ctx.Err()
-		}
-	}
+	v.cell.Answers = a
 }
 
 // heal makes the shadow healthy and measures how long it takes until it gets
-// copies, and what of the old ones is left then.
+// copies, of which the cell keeps the worst, and what of the old ones is left
+// then.
 func (b *bench) heal(ctx context.Context, c *Cell) error {
 	if err := b.become(ctx, Healthy); err != nil {
 		return err
@@ -278,7 +277,8 @@ func (b *bench) heal(ctx context.Context, c *Cell) error {
 		return err
 	}
 	get := newBody(0)
-	for c.Resumed = -1; c.Resumed < 0 && time.Since(start) < 2*MaxResume; {
+	resumed := -1.0
+	for resumed < 0 && time.Since(start) < 2*MaxResume {
 		c.count(once(ctx, func(ctx context.Context) error { return b.client.send(ctx, true, http.MethodGet, get, false) }))
 		// A moment for the copy, which nobody waits for.
 		if !wait(ctx, 20*time.Millisecond) {
@@ -289,8 +289,11 @@ func (b *bench) heal(ctx context.Context, c *Cell) error {
 			return err
 		}
 		if now > before {
-			c.Resumed = seconds(time.Since(start))
+			resumed = seconds(time.Since(start))
 		}
+	}
+	if resumed < 0 || c.Resumed >= 0 && resumed > c.Resumed {
+		c.Resumed = resumed
 	}
 	stats, err := b.settle(ctx)
 	c.LeftRequests = stats["upstream_rq_active"] + stats["upstream_rq_pending_active"]

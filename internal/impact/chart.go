@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html"
 	"math"
+	"strings"
 )
 
 // The chart's measures, in pixels.
@@ -28,8 +29,8 @@ type panel struct {
 	title     string
 	low, high float64 // ends of the axis
 	ticks     []float64
-	tick      func(float64) string
-	value     func(summary) (value float64, text string)
+	load      string
+	value     func(summary) Estimate
 }
 
 func panels() []panel {
@@ -37,20 +38,26 @@ func panels() []panel {
 		{
 			title: "time of a 200 MB upload, × that without a mirror",
 			low:   0.5, high: 10, ticks: []float64{0.5, 1, 2, 5},
-			tick: func(f float64) string { return fmt.Sprint(f) },
-			value: func(s summary) (float64, string) {
-				if s.uploadHung() {
-					return math.Inf(1), s.uploadText()
-				}
-				return s.upload.Median, s.uploadText()
-			},
+			load: "upload", value: func(s summary) Estimate { return s.upload },
 		},
 		{
-			title: "p99 of GETs at 500 a second",
-			low:   1, high: 5000, ticks: []float64{1, 10, 100, 1000},
-			tick:  func(f float64) string { return fmt.Sprintf("%g ms", f) },
-			value: func(s summary) (float64, string) { return s.p99.mirrored, s.p99Text() },
+			title: "p99 of GETs at 500 a second, × that without a mirror",
+			low:   0.5, high: 5000, ticks: []float64{1, 10, 100, 1000},
+			load: "burst", value: func(s summary) Estimate { return s.burst },
 		},
+	}
+}
+
+// bar is how far a summary's bar goes, and what is written at its end; no text
+// if there is no bar.
+func (p panel) bar(s summary) (value float64, text string) {
+	switch e := p.value(s); {
+	case s.hangs(p.load):
+		return math.Inf(1), "hangs"
+	case e.Of == 0:
+		return 0, ""
+	default:
+		return e.Median, "× " + number(e.Median)
 	}
 }
 
@@ -64,7 +71,7 @@ func Chart(r *Results) []byte {
 		}
 	}
 	width := labelWidth + 2*(panelWidth+panelGap)
-	height := topMargin + len(rows)*rowHeight + 40
+	height := topMargin + len(rows)*rowHeight + 56
 	var out bytes.Buffer
 	text := func(x, y float64, attributes, content string) {
 		fmt.Fprintf(&out, "<text x=\"%.1f\" y=\"%.1f\" %s>%s</text>\n", x, y, attributes, html.EscapeString(content))
@@ -81,8 +88,10 @@ func Chart(r *Results) []byte {
 	text(34, 53, "", "plain mirror policy")
 	rect(170, 42, 12, 12, ourColour)
 	text(188, 53, "", "kuma-mirror, defaults")
-	text(16, float64(height)-14, `font-size="11" fill="#666"`, fmt.Sprintf("Worst of HTTP/1.1 and HTTP/2 to the shadow. Envoy %s, 1 worker thread; %d CPUs, %s, shared with client, primary and shadow.",
+	const small = `font-size="11" fill="#666"`
+	text(16, float64(height)-30, small, fmt.Sprintf("Worst of HTTP/1.1 and HTTP/2 to the shadow. Envoy %s, 1 worker thread; %d CPUs, %s, shared with client, primary and shadow.",
 		r.Envoy, r.Machine.CPUs, r.Machine.CPU))
+	text(16, float64(height)-14, small, strings.ReplaceAll(r.origin(), "**", ""))
 
 	for i, s := range rows {
 		y := float64(topMargin + i*rowHeight)
@@ -99,12 +108,12 @@ func Chart(r *Results) []byte {
 		}
 		text(left, topMargin-24, `font-weight="bold"`, p.title)
 		for _, t := range p.ticks {
-			fmt.Fprintf(&out, "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\" stroke=\"#ccc\"/>\n", at(t), at(t), topMargin-4, height-36)
-			text(at(t), topMargin-8, `font-size="11" fill="#666" text-anchor="middle"`, p.tick(t))
+			fmt.Fprintf(&out, "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\" stroke=\"#ccc\"/>\n", at(t), at(t), topMargin-4, height-52)
+			text(at(t), topMargin-8, `font-size="11" fill="#666" text-anchor="middle"`, fmt.Sprint(t))
 		}
 		for row, s := range rows {
 			for j, protections := range []bool{false, true} {
-				value, label := p.value(r.summary(s.Name, protections))
+				value, label := p.bar(r.summary(s.Name, protections))
 				if label == "" {
 					continue
 				}

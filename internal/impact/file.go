@@ -61,10 +61,17 @@ func writeLines[T any](out *bytes.Buffer, name string, items []T) error {
 }
 
 // Add takes over what newer has; cells, rates and the soak that r has too are
-// replaced. Results of another machine, Envoy or limits cannot be joined.
+// replaced. Results of another machine, Envoy or limits cannot be joined, nor cells
+// whose variants took turns with cells whose variants did not.
 func (r *Results) Add(newer *Results) error {
 	if r.Machine != newer.Machine || r.Envoy != newer.Envoy || r.Limits != newer.Limits {
 		return errors.New("the results are of another machine, another Envoy or other limits")
+	}
+	if len(newer.Cells) > 0 {
+		if len(r.Cells) > 0 && r.Interleaved != newer.Interleaved {
+			return errors.New("in one of the results plain and ours took turns, and in the other they did not; keep them in files of their own")
+		}
+		r.Interleaved = newer.Interleaved
 	}
 	for _, c := range newer.Cells {
 		r.Cells = slices.DeleteFunc(r.Cells, func(old Cell) bool { return old.key() == c.key() })
@@ -82,6 +89,9 @@ func (r *Results) Add(newer *Results) error {
 	if newer.Soak != nil {
 		r.Soak = newer.Soak
 	}
+	r.Days = append(r.Days, newer.Days...)
+	slices.Sort(r.Days)
+	r.Days = slices.Compact(r.Days)
 	r.sort()
 	return nil
 }

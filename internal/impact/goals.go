@@ -37,7 +37,7 @@ func (r *Results) totals(protections bool) totals {
 		}
 		if a := c.Answers; a != nil && a.Healthy != nil {
 			if c.Shadow != Healthy {
-				bursts = append(bursts, a.ratios()...)
+				bursts = append(bursts, a.ratios(ofHealthy)...)
 			}
 			if a.Mirrored.P99 > t.p99.Answers.Mirrored.P99 {
 				t.p99 = c

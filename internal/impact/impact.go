@@ -46,13 +46,13 @@ type Options struct {
 	// Shadows, Loads and Protocols choose cells by name; empty means all.
 	Shadows, Loads []string
 	Protocols      []Protocol
-	// Protections are the variants to run; empty means on alone.
+	// Protections are the variants, which take turns; empty means on alone.
 	Protections []bool
 	// Quick sends fewer requests in fewer rounds, and not every load to every
 	// shadow, unless Loads names them: a few minutes for all shadows.
 	Quick bool
-	// Rounds are the pairs of uploads and the bursts of each kind, whose medians
-	// count; by default 12 and 6, without protections 3 and 1, in a quick run 1.
+	// Rounds of each load, whose medians count; by default 12 of uploads and 6 of
+	// the others, in a quick run 1.
 	Rounds int
 	// UploadBytes of the large upload; default 200 MB.
 	UploadBytes int64
@@ -102,17 +102,11 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// group is the cells that share an Envoy.
+// group is the cells that share Envoys, one for each variant.
 type group struct {
-	shadow      Shadow
-	protocol    Protocol
-	protections bool
-	loads       []Load
-}
-
-// bursts says that the group needs a comparison.
-func (g group) bursts() bool {
-	return slices.ContainsFunc(g.loads, func(l Load) bool { return l.kind == burst })
+	shadow   Shadow
+	protocol Protocol
+	loads    []Load
 }
 
 func (o Options) groups(shadows []Shadow) ([]group, error) {
@@ -120,22 +114,25 @@ func (o Options) groups(shadows []Shadow) ([]group, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i := range loads {
+		if loads[i].kind == upload {
+			loads[i].send = sendUpload(o.UploadBytes)
+		}
+	}
 	var groups []group
-	for _, protections := range o.Protections {
-		for _, protocol := range o.Protocols {
-			for _, s := range shadows {
-				if s.HTTP2 && protocol != HTTP2 {
-					continue
+	for _, protocol := range o.Protocols {
+		for _, s := range shadows {
+			if s.HTTP2 && protocol != HTTP2 {
+				continue
+			}
+			g := group{shadow: s, protocol: protocol}
+			for _, l := range loads {
+				if l.on(protocol) && (!o.Quick || len(o.Loads) > 0 || slices.Contains(quickly(s.number, protocol), l.Name)) {
+					g.loads = append(g.loads, l)
 				}
-				g := group{shadow: s, protocol: protocol, protections: protections}
-				for _, l := range loads {
-					if l.on(protocol) && (!o.Quick || len(o.Loads) > 0 || slices.Contains(quickly(s.number, protocol), l.Name)) {
-						g.loads = append(g.loads, l)
-					}
-				}
-				if len(g.loads) > 0 {
-					groups = append(groups, g)
-				}
+			}
+			if len(g.loads) > 0 {
+				groups = append(groups, g)
 			}
 		}
 	}
@@ -145,7 +142,8 @@ func (o Options) groups(shadows []Shadow) ([]group, error) {
 	return groups, nil
 }
 
-// Run runs the cells that the options choose, one after the other. Bad figures
+// Run runs the cells that the options choose, one after the other. In a cell,
+// requests without a mirror and those of the variants take turns. Bad figures
 // are no error, see Results.Problems. The error is what keeps the lab from
 // measuring; the results then hold the cells that were done.
 func Run(ctx context.Context, o Options) (*Results, error) {
@@ -163,27 +161,27 @@ func Run(ctx context.Context, o Options) (*Results, error) {
 	}
 	all := 0
 	for _, g := range groups {
-		all += len(g.loads)
+		all += len(g.loads) * len(o.Protections)
 	}
-	shade, err := startShade(o.Worker)
-	if err != nil {
-		return nil, err
-	}
-	defer shade.close()
-
 	results := newResults(ctx, o)
-	results.LeftOut = leftOut
-	var healthy *comparison
-	defer func() { healthy.stop() }()
+	results.LeftOut, results.Interleaved = leftOut, len(o.Protections) > 1
+	defer results.sort()
+	var aside *bench
+	defer func() {
+		if aside != nil {
+			aside.stop()
+		}
+	}()
 	for _, g := range groups {
-		var beside *bench
-		if g.bursts() {
-			if healthy, err = healthy.forGroup(ctx, o, g); err != nil {
+		if aside == nil || aside.protocol != g.protocol {
+			if aside != nil {
+				aside.stop()
+			}
+			if aside, err = startAside(ctx, o, g); err != nil {
 				return results, fmt.Errorf("a healthy shadow over %s: %w", g.protocol, err)
 			}
-			beside = healthy.bench
 		}
-		err := runGroup(ctx, o, g, shade, beside, func(c Cell) {
+		err := runGroup(ctx, o, g, aside, func(c Cell) {
 			results.Cells = append(results.Cells, c)
 			if o.Progress != nil {
 				o.Progress(len(results.Cells), all, c)

@@ -15,7 +15,7 @@ type Load struct {
 	// GRPC loads need a shadow of HTTP/2.
 	GRPC bool
 	kind kind
-	// send does one request of a requests load.
+	// send does one request; that of the upload depends on the options.
 	send func(ctx context.Context, c *client, mirrored bool) error
 }
 
@@ -24,8 +24,8 @@ type kind int
 
 const (
 	requests kind = iota // a number of them, some at a time
-	upload               // one large body, with and without mirror in turn
-	burst                // at a steady rate, with the shadow, with a healthy one and without a mirror in turn
+	upload               // one large body
+	burst                // at a steady rate
 )
 
 // Rate of the burst, in requests per second.
@@ -61,6 +61,14 @@ func Loads() []Load {
 	}
 }
 
+// sendUpload sends a large body whose length is not told.
+func sendUpload(length int64) func(context.Context, *client, bool) error {
+	b := newBody(length)
+	return func(ctx context.Context, c *client, mirrored bool) error {
+		return c.send(ctx, mirrored, http.MethodPost, b, true)
+	}
+}
+
 func loadsNamed(names []string) ([]Load, error) {
 	return named(Loads(), names, "load", func(l Load) string { return l.Name })
 }
@@ -77,32 +85,35 @@ func quickly(n int, protocol Protocol) []string {
 	return [][]string{{"burst", "upload"}, {"get", "upload"}, {"post-900k", "upload"}, {"post-10k", "upload"}}[n%4]
 }
 
-// amount is how much of each load a cell gets.
+// amount is how much of each load a cell gets: rounds, in each of which no
+// mirror, a healthy shadow for bursts, and the variants take their turns.
 type amount struct {
-	// requests are sent in rounds, some at once, and no new ones once a round
-	// has taken atMost.
-	requests, atOnce, rounds int
-	atMost                   time.Duration
-	// pairs of uploads, one with a mirror and one without.
-	pairs int
-	// bursts of length burst, each with the shadow, with a healthy one and
-	// without a mirror.
-	bursts int
-	burst  time.Duration
+	// requests are sent in a turn, some at once, and no new ones once it has
+	// taken atMost.
+	requests, atOnce int
+	atMost           time.Duration
+	// uploads and rounds are the number of rounds of the upload, one in a turn,
+	// and of the other loads.
+	uploads, rounds int
+	// burst is how long a burst lasts.
+	burst time.Duration
 }
 
-// amount has so many pairs and bursts that an effect can be told from noise; the
-// plain policy, which is there to show damage, needs fewer.
-func (o Options) amount(protections bool) amount {
-	a := amount{requests: 300, atOnce: 16, rounds: 3, atMost: 30 * time.Second, pairs: 12, bursts: 6, burst: time.Second}
-	if !protections {
-		a = amount{requests: 100, atOnce: 16, rounds: 1, atMost: 6 * time.Second, pairs: 3, bursts: 1, burst: time.Second}
-	}
+// amount has so many rounds that an effect can be told from noise.
+func (o Options) amount() amount {
+	a := amount{requests: 50, atOnce: 16, atMost: 10 * time.Second, uploads: 12, rounds: 6, burst: time.Second}
 	if o.Quick {
-		a.requests, a.atOnce, a.rounds, a.pairs, a.bursts, a.burst = 40, 8, 1, 1, 1, 500*time.Millisecond
+		a.requests, a.atOnce, a.uploads, a.rounds, a.burst = 40, 8, 1, 1, 500*time.Millisecond
 	}
 	if o.Rounds > 0 {
-		a.pairs, a.bursts = o.Rounds, o.Rounds
+		a.uploads, a.rounds = o.Rounds, o.Rounds
 	}
 	return a
+}
+
+func (a amount) roundsOf(l Load) int {
+	if l.kind == upload {
+		return a.uploads
+	}
+	return a.rounds
 }

@@ -100,7 +100,7 @@ func measureRates(ctx context.Context, o Options, r RateOptions, shadows []Shado
 		}
 	}()
 	for _, name := range names {
-		b, err := startAlone(ctx, o, protocol, protections)
+		b, err := startBench(ctx, o, protocol, protections)
 		if err != nil {
 			return nil, err
 		}

@@ -20,6 +20,7 @@ type Section struct {
 // others, of other Envoys, are held against it.
 func Report(r *Results, others ...*Results) []Section {
 	return []Section{
+		{"answer", r.answerSection()},
 		{"goals", r.goalsSection()},
 		{"matrix", r.matrixSection()},
 		{"plain", r.plainSection()},
@@ -72,44 +73,132 @@ func (m *markdown) head(cells ...string) {
 	m.line("%s|", strings.Repeat("|---", len(cells)))
 }
 
+// answerSection is the whole run in a few lines.
+func (r *Results) answerSection() string {
+	plain, ours := r.totals(false), r.totals(true)
+	var m markdown
+	m.head("all shadows and loads", "plain policy", "kuma-mirror")
+	both := func(what string, text func(protections bool, t totals) string) {
+		cells := []string{what}
+		for _, protections := range []bool{false, true} {
+			t, cell := plain, "not run"
+			if protections {
+				t = ours
+			}
+			if t.cells > 0 {
+				cell = text(protections, t)
+			}
+			cells = append(cells, cell)
+		}
+		m.row(cells...)
+	}
+	both("failed requests", func(_ bool, t totals) string {
+		return fmt.Sprintf("%d of %s", t.failed, thousands(t.requests))
+	})
+	both("cells (a shadow, a load, a protocol) in which a client suffers", func(protections bool, t totals) string {
+		damaged := r.damaged(protections)
+		text := fmt.Sprintf("%d of %d", len(damaged), t.cells)
+		if protections && len(damaged) > 0 {
+			text += ": " + strings.Join(damaged, ", ")
+		}
+		return text
+	})
+	both("time of a 200 MB upload over none, all rounds", func(protections bool, t totals) string {
+		text := "× " + t.uploads.String()
+		if hung := r.hungUploads(protections); hung > 0 {
+			text += fmt.Sprintf("; hangs in %d cells", hung)
+		}
+		return text
+	})
+	both("Envoy grows by at most", func(_ bool, t totals) string { return mebibytes(t.memory.grown()) })
+	m.line("\n%s", r.origin())
+	return m.String()
+}
+
+// damaged names the cells of a variant with damage.
+func (r *Results) damaged(protections bool) []string {
+	var names []string
+	for _, c := range r.Cells {
+		if d := r.damage(c); c.Protections == protections && d.weight > 0 {
+			names = append(names, fmt.Sprintf("%s, %s (%s)", c.name(), c.Load, d.text))
+		}
+	}
+	return names
+}
+
+func (r *Results) hungUploads(protections bool) int {
+	n := 0
+	for _, c := range r.Cells {
+		if c.Protections == protections && c.Upload != nil && c.Hung {
+			n++
+		}
+	}
+	return n
+}
+
 func (r *Results) matrixSection() string {
 	var m markdown
-	m.head("shadow", "failed: plain, ours", "upload: plain, ours", "p99 of the burst: plain, ours", "over healthy, ours", "memory: plain, ours", "copies again, ours")
+	m.head("shadow", "failed: plain, ours", "upload over none: plain", "ours", "p99 of the burst over none: plain", "ours",
+		"p99 over a healthy shadow, ours", "memory: plain, ours", "copies again, ours")
 	for _, s := range Shadows() {
 		plain, ours := r.summary(s.Name, false), r.summary(s.Name, true)
 		if plain.cells+ours.cells == 0 {
 			continue
 		}
-		pair := func(text func(summary) string) string {
-			var texts []string
-			for _, s := range []summary{plain, ours} {
-				t := "–"
-				if s.cells > 0 {
-					t = text(s)
-				}
-				texts = append(texts, t)
+		known := func(s summary, text string) string {
+			if s.cells == 0 {
+				return "–"
 			}
-			return strings.Join(texts, ", **") + "**"
+			return text
 		}
-		over, resumed := "–", "–"
-		if ours.p99.ratio.Of > 0 {
-			over = "× " + ours.p99.ratio.String()
+		pair := func(text func(summary) string) string {
+			return fmt.Sprintf("%s, **%s**", known(plain, text(plain)), known(ours, text(ours)))
 		}
-		if ours.cells > 0 {
-			resumed = fmt.Sprintf("%.1f s", ours.resumed)
-		}
+		upload := func(s summary) string { return s.ratioText("upload", s.upload) }
+		burst := func(s summary) string { return s.ratioText("burst", s.burst) }
 		m.row(s.Name+": "+s.About,
 			pair(func(s summary) string { return fmt.Sprint(s.failed) }),
-			pair(summary.uploadText),
-			pair(summary.p99Text),
-			over,
+			upload(plain), "**"+upload(ours)+"**",
+			burst(plain), "**"+burst(ours)+"**",
+			ours.ratioText("burst", ours.overHealthy),
 			pair(func(s summary) string { return mebibytes(s.memory) }),
-			resumed)
+			known(ours, fmt.Sprintf("%.1f s", ours.resumed)))
 	}
+	m.line("\n%s", r.origin())
 	for _, s := range r.LeftOut {
 		m.line("\nLeft out, since this system does not allow it: %s (%s).", s.Shadow, s.Reason)
 	}
 	return m.String()
+}
+
+// origin says when the cells were measured, and whether the variants were side by
+// side.
+func (r *Results) origin() string {
+	rounds := map[bool]int{} // of the bursts, at most
+	cells := map[bool]int{}
+	for _, c := range r.Cells {
+		cells[c.Protections]++
+		if a := c.Answers; a != nil && a.Healthy != nil {
+			rounds[c.Protections] = max(rounds[c.Protections], len(a.Rounds))
+		}
+	}
+	switch measured := "Measured" + r.on(); {
+	case cells[true] == 0 || cells[false] == 0:
+		return measured + "."
+	case r.Interleaved:
+		return measured + ". No mirror, plain and ours took turns in one run, round by round."
+	default:
+		return fmt.Sprintf("%s. **Plain and ours are from separate runs**, one after the other, with %d and %d rounds of bursts. "+
+			"Each ratio is to requests without a mirror in its own run.", measured, rounds[false], rounds[true])
+	}
+}
+
+// on names the days.
+func (r *Results) on() string {
+	if len(r.Days) == 0 {
+		return ""
+	}
+	return " on " + strings.Join(r.Days, ", ")
 }
 
 // plainSection shows what the plain policy does with every load.
@@ -121,7 +210,6 @@ func (r *Results) plainSection() string {
 		head = append(head, l.Name)
 	}
 	m.head(head...)
-	damaged, cells := 0, 0
 	for _, s := range Shadows() {
 		row, known := []string{s.Name}, false
 		for _, l := range loads {
@@ -133,12 +221,7 @@ func (r *Results) plainSection() string {
 					continue
 				}
 				found = true
-				cells++
-				d := r.damage(c)
-				if d.weight > 0 {
-					damaged++
-				}
-				if d.weight > worst.weight {
+				if d := r.damage(c); d.weight > worst.weight {
 					worst = d
 				}
 			}
@@ -157,21 +240,9 @@ func (r *Results) plainSection() string {
 		}
 	}
 	m.line("")
-	m.line("Damage in %d of %d cells of the plain policy, and in %s of ours, held against the same bounds.", damaged, cells, r.ourDamage())
+	m.line("Damage in %d of %d cells of the plain policy, and in %d of %d of ours, held against the same bounds.",
+		len(r.damaged(false)), r.totals(false).cells, len(r.damaged(true)), r.totals(true).cells)
 	return m.String()
-}
-
-func (r *Results) ourDamage() string {
-	damaged, cells := 0, 0
-	for _, c := range r.Cells {
-		if c.Protections {
-			cells++
-			if r.damage(c).weight > 0 {
-				damaged++
-			}
-		}
-	}
-	return fmt.Sprintf("%d of %d", damaged, cells)
 }
 
 // damage is what a client suffers in a cell, in few words; a greater weight is
@@ -281,20 +352,20 @@ func (r *Results) soakSection() string {
 }
 
 func (r *Results) machineSection() string {
-	return fmt.Sprintf("%d CPUs (%s), %s, Envoy %s; `maxConcurrentRequests: %d`, `maxRequestBodyBytes: %d`, `maxDuration: %s`.\n",
-		r.Machine.CPUs, r.Machine.CPU, r.Machine.OS, r.Envoy, r.Limits.MaxConcurrentRequests, r.Limits.MaxRequestBodyBytes, r.Limits.MaxDuration)
+	return fmt.Sprintf("%d CPUs (%s), %s, Envoy %s; `maxConcurrentRequests: %d`, `maxRequestBodyBytes: %d`, `maxDuration: %s`. Measured%s.\n",
+		r.Machine.CPUs, r.Machine.CPU, r.Machine.OS, r.Envoy, r.Limits.MaxConcurrentRequests, r.Limits.MaxRequestBodyBytes, r.Limits.MaxDuration, r.on())
 }
 
 // envoysSection holds runs with protections on different Envoys against each
 // other.
 func envoysSection(runs []*Results) string {
 	var m markdown
-	m.head("Envoy", "cells", "requests", "failed", "upload, all pairs", "worst p99 of the burst", "memory at most", "copies again after at most")
+	m.head("Envoy", "cells", "requests", "failed", "upload, all pairs", "worst p99 of the burst", "memory at most", "copies again after at most", "measured on")
 	for _, r := range runs {
 		t := r.totals(true)
 		m.row(r.Envoy, fmt.Sprint(t.cells), thousands(t.requests), fmt.Sprint(t.failed), "× "+t.uploads.String(),
 			fmt.Sprintf("%s ms (%s)", number(t.p99.Answers.Mirrored.P99), t.p99.name()),
-			mebibytes(t.memory.grown()), fmt.Sprintf("%.1f s", t.resumed.Resumed))
+			mebibytes(t.memory.grown()), fmt.Sprintf("%.1f s", t.resumed.Resumed), strings.Join(r.Days, ", "))
 	}
 	return m.String()
 }

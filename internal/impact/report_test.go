@@ -41,17 +41,59 @@ var _ = Describe("the report", func() {
 		return c
 	}
 
+	It("holds bursts against no mirror round by round", func() {
+		r := results(cell(func(c *impact.Cell) {
+			c.Answers.Rounds = []impact.Round{{None: 2, Healthy: 4, Mirrored: 6}, {None: 20, Healthy: 10, Mirrored: 20}, {None: 1, Healthy: 1, Mirrored: 2}}
+		}))
+		Expect(row(section("matrix", r), "never-reads")).To(ContainSubstring("| **× 2.00 (1.00 to 3.00)** | × 2.00 (1.50 to 2.00) |"))
+	})
+
 	It("has a row for each shadow, the worst of its cells", func() {
 		r := results(
 			cell(nil),
 			cell(func(c *impact.Cell) {
 				c.Protocol, c.Allocated, c.Resumed = impact.HTTP2, 12<<20, 2
-				c.Answers.Mirrored.P99, c.Upload.Pairs = 7.5, pairs(1.1, 1.2, 1.0)
+				c.Answers.Mirrored.P99, c.Upload.Pairs = 8, pairs(1.1, 1.2, 1.0)
 			}),
 			plain(func(c *impact.Cell) { c.Load, c.Hung, c.Failed = "upload", true, 3 }),
 		)
-		Expect(row(section("matrix", r), "never-reads")).To(Equal("| never-reads: accepts and never reads | 3, **0** | hangs, **× 1.10** | " +
-			"5.00 ms, **7.50 ms** | × 1.50 | 0 MiB, **12 MiB** | 2.0 s |"))
+		Expect(row(section("matrix", r), "never-reads")).To(Equal("| never-reads: accepts and never reads | 3, **0** | hangs | **× 1.10 (1.00 to 1.20)** | " +
+			"× 1.25 | **× 2.00** | × 1.60 | 0 MiB, **12 MiB** | 2.0 s |"))
+	})
+
+	DescribeTable("says whether the variants took turns",
+		func(interleaved bool, said string) {
+			r := results(
+				cell(func(c *impact.Cell) { c.Answers.Rounds = make([]impact.Round, 2) }),
+				plain(func(c *impact.Cell) { c.Answers.Rounds = make([]impact.Round, 1) }),
+			)
+			r.Days, r.Interleaved = []string{"2026-12-01"}, interleaved
+			Expect(section("matrix", r)).To(ContainSubstring(said))
+			Expect(section("answer", r)).To(ContainSubstring(said))
+			Expect(string(impact.Chart(r))).To(ContainSubstring(strings.ReplaceAll(said, "**", "")))
+		},
+		Entry("they did", true, "Measured on 2026-12-01. No mirror, plain and ours took turns in one run"),
+		Entry("they did not", false, "Measured on 2026-12-01. **Plain and ours are from separate runs**, one after the other, with 1 and 2 rounds of bursts."),
+	)
+
+	It("says nothing of turns where there is one variant alone", func() {
+		r := results(cell(nil))
+		r.Days = []string{"2026-12-01"}
+		Expect(section("matrix", r)).To(HaveSuffix("\n\nMeasured on 2026-12-01.\n"))
+	})
+
+	It("answers in a few lines, with what a client notices of ours by name", func() {
+		r := results(
+			cell(func(c *impact.Cell) { c.Load, c.Upload.Pairs = "upload", pairs(1, 1, 1.02) }),
+			cell(func(c *impact.Cell) { c.Protocol, c.Upload, c.Answers.Mirrored.P99 = impact.HTTP2, nil, 44 }),
+			plain(func(c *impact.Cell) { c.Load, c.Hung, c.Failed, c.Allocated = "upload", true, 3, 5<<20 }),
+		)
+		answer := section("answer", r)
+		Expect(row(answer, "failed")).To(Equal("| failed requests | 3 of 100 | 0 of 200 |"))
+		Expect(row(answer, "cells")).To(HaveSuffix("| 1 of 1 | 1 of 2: never-reads over http2, burst (p99 44.0 ms) |"))
+		Expect(row(answer, "time")).To(HaveSuffix("; hangs in 1 cells | × 1.00 (1.00 to 1.02) |"))
+		Expect(row(answer, "Envoy")).To(HaveSuffix("| 5 MiB | 0 MiB |"))
+		Expect(row(section("answer", results(cell(nil))), "failed")).To(Equal("| failed requests | not run | 0 of 100 |"))
 	})
 
 	It("says what was left out, and why", func() {
@@ -84,7 +126,7 @@ var _ = Describe("the report", func() {
 			cell(func(c *impact.Cell) {
 				c.Protocol, c.Failed, c.Upload.Pairs = impact.HTTP2, 1, pairs(1.1, 1.2, 1.15, 1.15, 1.15, 1.15)
 				c.Answers.Mirrored.P99 = 10
-				c.Answers.Bursts = slices.Repeat([]impact.Burst{{Healthy: 5, Mirrored: 10}}, 6)
+				c.Answers.Rounds = slices.Repeat([]impact.Round{{Healthy: 5, Mirrored: 10}}, 6)
 			}, leaving(3)),
 		)
 		r.Rates = []impact.Rate{
@@ -131,7 +173,8 @@ var _ = Describe("the report", func() {
 	It("holds Envoys against each other", func() {
 		r, newer := results(cell(nil)), results(cell(nil))
 		r.Envoy, newer.Envoy = "1.38.2", "1.40.0"
-		Expect(row(section("envoys", r, newer), "1.40.0")).To(HavePrefix("| 1.40.0 | 1 | 100 | 0 |"))
+		newer.Days = []string{"2026-12-01"}
+		Expect(row(section("envoys", r, newer), "1.40.0")).To(And(HavePrefix("| 1.40.0 | 1 | 100 | 0 |"), HaveSuffix("| 2026-12-01 |")))
 	})
 
 	It("is what it is of an empty file, too", func() {

@@ -21,6 +21,12 @@ type Results struct {
 	Machine Machine `json:"machine"`
 	// Envoy is its version, such as 1.38.2.
 	Envoy string `json:"envoy"`
+	// Days on which it ran, such as 2026-11-28.
+	Days []string `json:"days,omitempty"`
+	// Interleaved says that in every cell the variants took turns, round by
+	// round, with requests without a mirror, whose figures they share. Otherwise
+	// cells with and without protections are from separate runs.
+	Interleaved bool `json:"interleaved,omitempty"`
 	// Limits of the mirror that was tried.
 	Limits Limits `json:"limits"`
 	// LeftOut are the shadows that could not be made there.
@@ -50,7 +56,8 @@ type Limits struct {
 	MaxDuration           string `json:"maxDuration"`
 }
 
-// Cell is one kind of request with one shadow.
+// Cell is one kind of request with one shadow, in one variant: with protections
+// or with the plain policy.
 type Cell struct {
 	Shadow      string   `json:"shadow"`
 	Load        string   `json:"load"`
@@ -95,35 +102,26 @@ type Cell struct {
 
 // Upload is the time of the large upload in seconds, medians of the pairs.
 type Upload struct {
-	Plain    float64 `json:"plainSeconds"`
+	None     float64 `json:"noneSeconds"`
 	Mirrored float64 `json:"mirroredSeconds"`
-	// Ratio is the median of each pair's Mirrored over Plain.
+	// Ratio is the median of each pair's Mirrored over None.
 	Ratio float64 `json:"ratio"`
 	Pairs []Pair  `json:"pairs,omitempty"`
 }
 
-// Pair is an upload without a mirror and one with, one right after the other, in
+// Pair is an upload without a mirror and one with, of the same round, in
 // seconds.
 type Pair struct {
-	Plain    float64 `json:"plain"`
+	None     float64 `json:"none"`
 	Mirrored float64 `json:"mirrored"`
-}
-
-// sum fills in the medians.
-func (u *Upload) sum() {
-	var plain, mirrored []float64
-	for _, p := range u.Pairs {
-		plain, mirrored = append(plain, p.Plain), append(mirrored, p.Mirrored)
-	}
-	u.Plain, u.Mirrored, u.Ratio = median(plain), median(mirrored), round(u.Estimate().Median)
 }
 
 // ratios are those of the pairs.
 func (u *Upload) ratios() []float64 {
 	var out []float64
 	for _, p := range u.Pairs {
-		if p.Plain > 0 {
-			out = append(out, p.Mirrored/p.Plain)
+		if p.None > 0 {
+			out = append(out, p.Mirrored/p.None)
 		}
 	}
 	return out
@@ -140,41 +138,60 @@ func (u *Upload) Estimate() Estimate {
 // Answers are the times of the primary's answers: without a mirror, with the
 // cell's shadow, and, in a burst, with a healthy one.
 type Answers struct {
-	Plain    Latency  `json:"plain"`
+	None     Latency  `json:"none"`
 	Mirrored Latency  `json:"mirrored"`
 	Healthy  *Latency `json:"healthy,omitempty"`
-	Bursts   []Burst  `json:"bursts,omitempty"`
+	// Rounds are those that took turns; older results have only those of bursts.
+	Rounds []Round `json:"rounds,omitempty"`
 }
 
-// Burst has the p99 of three bursts one right after the other, in milliseconds.
-type Burst struct {
-	Plain    float64 `json:"plain"`
-	Healthy  float64 `json:"healthy"`
+// Round has the p99 of what took turns in a round, in milliseconds. Healthy is
+// that of a burst with a healthy shadow.
+type Round struct {
+	None     float64 `json:"none"`
+	Healthy  float64 `json:"healthy,omitempty"`
 	Mirrored float64 `json:"mirrored"`
 }
 
-// ratios are those of the p99 with the cell's shadow to that with a healthy one.
-func (a *Answers) ratios() []float64 {
+// over is the ratio of the p99 with the cell's shadow to another of the same
+// round; of the medians where the rounds are not known, and of zero values where
+// there is no other.
+func (a *Answers) over(other func(Round) float64, medians float64) Estimate {
+	if len(a.Rounds) > 0 {
+		return estimate(a.ratios(other))
+	}
+	if medians == 0 {
+		return Estimate{}
+	}
+	ratio := a.Mirrored.P99 / medians
+	return Estimate{Median: ratio, Low: ratio, High: ratio, Of: 1}
+}
+
+func (a *Answers) ratios(other func(Round) float64) []float64 {
 	var out []float64
-	for _, b := range a.Bursts {
-		if b.Healthy > 0 {
-			out = append(out, b.Mirrored/b.Healthy)
+	for _, r := range a.Rounds {
+		if o := other(r); o > 0 {
+			out = append(out, r.Mirrored/o)
 		}
 	}
 	return out
 }
 
+// none and ofHealthy choose what a round is compared with.
+func none(r Round) float64      { return r.None }
+func ofHealthy(r Round) float64 { return r.Healthy }
+
+// OverNone is the ratio of the p99 with the cell's shadow to that without a
+// mirror.
+func (a *Answers) OverNone() Estimate { return a.over(none, a.None.P99) }
+
 // OverHealthy is the ratio of the p99 with the cell's shadow to that with a
 // healthy one; of zero values where the cell has no bursts.
 func (a *Answers) OverHealthy() Estimate {
-	switch {
-	case len(a.Bursts) > 0:
-		return estimate(a.ratios())
-	case a.Healthy != nil && a.Healthy.P99 > 0:
-		ratio := a.Mirrored.P99 / a.Healthy.P99
-		return Estimate{Median: ratio, Low: ratio, High: ratio, Of: 1}
+	if a.Healthy == nil {
+		return Estimate{}
 	}
-	return Estimate{}
+	return a.over(ofHealthy, a.Healthy.P99)
 }
 
 // Latency in milliseconds, medians of the rounds.
@@ -192,6 +209,7 @@ func newResults(ctx context.Context, o Options) *Results {
 	r.Machine.CPU, r.Machine.CPUs = machine()
 	r.Machine.OS = runtime.GOOS + "/" + runtime.GOARCH
 	r.Envoy = envoyVersion(ctx, o.Envoy)
+	r.Days = []string{time.Now().UTC().Format(time.DateOnly)}
 	return r
 }
 
@@ -278,13 +296,13 @@ func (r *Results) Problems(c Cell, b Bounds) []string {
 	}
 	if c.slowUpload(b) {
 		add("the upload took %s times as long as without a mirror (%.2f s, %.2f s); the bound is %.2f",
-			c.Upload.Estimate(), c.Upload.Mirrored, c.Upload.Plain, b.UploadRatio)
+			c.Upload.Estimate(), c.Upload.Mirrored, c.Upload.None, b.UploadRatio)
 	}
 	if c.slowAnswers(b) {
 		if c.Answers.Healthy != nil {
 			add("p99 is %.1f ms; with a healthy shadow it is %.1f (%s times)", c.Answers.Mirrored.P99, c.Answers.Healthy.P99, c.Answers.OverHealthy())
 		} else {
-			add("p99 is %.1f ms; without a mirror it is %.1f", c.Answers.Mirrored.P99, c.Answers.Plain.P99)
+			add("p99 is %.1f ms; without a mirror it is %.1f (%s times)", c.Answers.Mirrored.P99, c.Answers.None.P99, c.Answers.OverNone())
 		}
 	}
 	if c.grown() > r.memoryBound() {
@@ -307,7 +325,7 @@ func (r *Results) Problems(c Cell, b Bounds) []string {
 
 func (c Cell) slowUpload(b Bounds) bool {
 	u := c.Upload
-	return u != nil && !c.Hung && u.Estimate().Low > b.UploadRatio && u.Mirrored-u.Plain >= b.UploadNoise.Seconds()
+	return u != nil && !c.Hung && u.Estimate().Low > b.UploadRatio && u.Mirrored-u.None >= b.UploadNoise.Seconds()
 }
 
 func (c Cell) slowAnswers(b Bounds) bool {
@@ -318,7 +336,7 @@ func (c Cell) slowAnswers(b Bounds) bool {
 	case a.Healthy != nil:
 		return a.OverHealthy().Low > b.BurstRatio && a.Mirrored.P99 > a.Healthy.P99*b.BurstRatio+milliseconds(b.BurstNoise)
 	default:
-		return a.Mirrored.P99 > a.Plain.P99*b.AnswerRatio+milliseconds(b.AnswerNoise)
+		return a.OverNone().Low > b.AnswerRatio && a.Mirrored.P99 > a.None.P99*b.AnswerRatio+milliseconds(b.AnswerNoise)
 	}
 }
 

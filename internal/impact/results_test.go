@@ -17,8 +17,8 @@ import (
 func cell(changes ...func(*impact.Cell)) impact.Cell {
 	c := impact.Cell{
 		Shadow: "never-reads", Load: "burst", Protocol: impact.HTTP1, Protections: true, Requests: 100, Resumed: 1,
-		Answers: &impact.Answers{Mirrored: impact.Latency{P99: 5}, Healthy: &impact.Latency{P99: 5}, Plain: impact.Latency{P99: 4}},
-		Upload:  &impact.Upload{Plain: 1, Mirrored: 1, Ratio: 1},
+		Answers: &impact.Answers{Mirrored: impact.Latency{P99: 5}, Healthy: &impact.Latency{P99: 5}, None: impact.Latency{P99: 4}},
+		Upload:  &impact.Upload{None: 1, Mirrored: 1, Ratio: 1},
 	}
 	for _, change := range changes {
 		if change != nil {
@@ -37,7 +37,7 @@ func leaving(mebibytes int64) func(*impact.Cell) {
 func pairs(ratios ...float64) []impact.Pair {
 	var out []impact.Pair
 	for _, ratio := range ratios {
-		out = append(out, impact.Pair{Plain: 2, Mirrored: 2 * ratio})
+		out = append(out, impact.Pair{None: 2, Mirrored: 2 * ratio})
 	}
 	return out
 }
@@ -68,10 +68,10 @@ var _ = Describe("the verdict", func() {
 		Entry("slow answers", func(c *impact.Cell) { c.Answers.Mirrored.P99 = 6.1 }, "p99 is 6.1 ms"),
 		Entry("bursts that are slow again and again", func(c *impact.Cell) {
 			c.Answers.Mirrored.P99 = 6
-			c.Answers.Bursts = []impact.Burst{{Healthy: 2, Mirrored: 6}, {Healthy: 2, Mirrored: 4}}
+			c.Answers.Rounds = []impact.Round{{Healthy: 2, Mirrored: 6}, {Healthy: 2, Mirrored: 4}}
 		}, "(2.50 (2.00 to 3.00) times)"),
 		Entry("answers that wait, where there is no healthy shadow", func(c *impact.Cell) {
-			c.Answers = &impact.Answers{Plain: impact.Latency{P99: 5}, Mirrored: impact.Latency{P99: 61}}
+			c.Answers = &impact.Answers{None: impact.Latency{P99: 5}, Mirrored: impact.Latency{P99: 61}}
 		}, "p99 is 61.0 ms; without a mirror it is 5.0"),
 		Entry("memory by Envoy's count", func(c *impact.Cell) { c.Allocated = 75 << 20 }, "grew by 75 MiB; the bound is 74"),
 		Entry("memory by the system's", func(c *impact.Cell) { c.Resident = 75 << 20 }, "grew by 75 MiB; the bound is 74"),
@@ -88,10 +88,14 @@ var _ = Describe("the verdict", func() {
 		Entry("of uploads", func(c *impact.Cell) { c.Upload.Pairs = pairs(1.3, 1.3, 1.3, 1.3, 1.3, 1.04) }),
 		Entry("of bursts", func(c *impact.Cell) {
 			c.Answers.Mirrored.P99 = 6
-			c.Answers.Bursts = []impact.Burst{{Healthy: 2, Mirrored: 8}, {Healthy: 2, Mirrored: 1.9}}
+			c.Answers.Rounds = []impact.Round{{Healthy: 2, Mirrored: 8}, {Healthy: 2, Mirrored: 1.9}}
+		}),
+		Entry("of requests that are slow in one round only", func(c *impact.Cell) {
+			c.Answers = &impact.Answers{None: impact.Latency{P99: 5}, Mirrored: impact.Latency{P99: 61}}
+			c.Answers.Rounds = []impact.Round{{None: 5, Mirrored: 99}, {None: 5, Mirrored: 9}}
 		}),
 		Entry("of requests", func(c *impact.Cell) {
-			c.Answers = &impact.Answers{Plain: impact.Latency{P99: 5}, Mirrored: impact.Latency{P99: 59}}
+			c.Answers = &impact.Answers{None: impact.Latency{P99: 5}, Mirrored: impact.Latency{P99: 59}}
 		}),
 	)
 
@@ -155,11 +159,15 @@ var _ = Describe("a results file", func() {
 		r.Rates = []impact.Rate{{Shadow: impact.NoMirror, PerSecond: 1}, {Shadow: impact.Healthy, PerSecond: 1}}
 		r.Soak = &impact.Soak{Requests: 7}
 		r.LeftOut = []impact.LeftOut{{Shadow: "drops-packets", Reason: "not here"}}
+		r.Days = []string{"2026-12-01"}
 		Expect(r.Write(file)).To(Succeed())
 		kept, err := impact.ReadResults(file)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(kept).To(Equal(r))
-		Expect(kept.Add(results(cell(func(c *impact.Cell) { c.Failed = 7 })))).To(Succeed())
+		newer := results(cell(func(c *impact.Cell) { c.Failed = 7 }))
+		newer.Days = []string{"2026-11-30", "2026-12-01"}
+		Expect(kept.Add(newer)).To(Succeed())
+		Expect(kept.Days).To(Equal([]string{"2026-11-30", "2026-12-01"}))
 		Expect(kept.Cells).To(HaveLen(2))
 		again, ok := kept.Cell("never-reads", "burst", impact.HTTP1, true)
 		Expect(ok).To(BeTrue())
@@ -170,6 +178,20 @@ var _ = Describe("a results file", func() {
 		other := results()
 		other.Envoy = "1.40.0"
 		Expect(results().Add(other)).To(MatchError(ContainSubstring("another")))
+	})
+
+	It("does not mix cells of separate runs with cells that took turns", func() {
+		turns := results(cell(nil))
+		turns.Interleaved = true
+		Expect(results(cell(nil)).Add(turns)).To(MatchError(ContainSubstring("took turns")))
+		Expect(turns.Add(results(cell(nil)))).To(MatchError(ContainSubstring("took turns")))
+
+		rates := results()
+		rates.Rates = []impact.Rate{{PerSecond: 1}}
+		Expect(turns.Add(rates)).To(Succeed(), "rates alone have no cells")
+		Expect(turns.Interleaved).To(BeTrue())
+		Expect(rates.Add(turns)).To(Succeed())
+		Expect(rates.Interleaved).To(BeTrue())
 	})
 
 	It("has to be one", func() {

@@ -73,7 +73,7 @@ func RunSoak(ctx context.Context, o Options, s SoakOptions, progress func(string
 		}
 	}()
 	for _, protocol := range o.Protocols {
-		b, err := startAlone(ctx, o, protocol, true)
+		b, err := startBench(ctx, o, protocol, true)
 		if err != nil {
 			return nil, err
 		}
@@ -126,12 +126,8 @@ func RunSoak(ctx context.Context, o Options, s SoakOptions, progress func(string
 			return results, err
 		}
 		soak.LeftRequests += c.LeftRequests
-		if c.Resumed < 0 || soak.Resumed < 0 {
-			soak.Resumed = -1
-		} else {
-			soak.Resumed = max(soak.Resumed, c.Resumed)
-		}
 	}
+	soak.Resumed = c.Resumed
 	soak.Requests, soak.Failed, soak.Reasons = c.Requests, c.Failed, c.Reasons
 	return results, soak.sample(ctx, benches, time.Since(start))
 }

@@ -11,16 +11,11 @@ type summary struct {
 	cells            int
 	requests, failed int
 	hung             []string // the loads that hung
-	upload           Estimate // of the ratio; Of is 0 if there is none
-	p99              p99s
-	memory           int64 // bytes
-	resumed          float64
-}
-
-// p99s are the p99 of bursts, in milliseconds, and their ratio.
-type p99s struct {
-	mirrored, healthy float64
-	ratio             Estimate
+	// Times of uploads and p99 of bursts over those without a mirror, and of the
+	// same burst over one with a healthy shadow; Of is 0 if there is none.
+	upload, burst, overHealthy Estimate
+	memory                     int64 // bytes
+	resumed                    float64
 }
 
 func (r *Results) summary(shadow string, protections bool) summary {
@@ -38,8 +33,8 @@ func (r *Results) summary(shadow string, protections bool) summary {
 		if u := c.Upload; u != nil && u.Estimate().Median > s.upload.Median {
 			s.upload = u.Estimate()
 		}
-		if a := c.Answers; a != nil && a.Healthy != nil && a.Mirrored.P99 > s.p99.mirrored {
-			s.p99 = p99s{a.Mirrored.P99, a.Healthy.P99, a.OverHealthy()}
+		if a := c.Answers; a != nil && a.Healthy != nil && a.OverNone().Median > s.burst.Median {
+			s.burst, s.overHealthy = a.OverNone(), a.OverHealthy()
 		}
 		s.memory = max(s.memory, c.grown())
 		s.resumed = max(s.resumed, c.Resumed)
@@ -53,23 +48,17 @@ func (r *Results) summary(shadow string, protections bool) summary {
 // grown is what Envoy grew by, the larger of its own count and the system's.
 func (c Cell) grown() int64 { return max(c.Allocated, c.Resident, 0) }
 
-func (s summary) uploadHung() bool { return slices.Contains(s.hung, "upload") }
+func (s summary) hangs(load string) bool { return slices.Contains(s.hung, load) }
 
-func (s summary) uploadText() string {
+// ratioText is how much longer a load takes than without a mirror.
+func (s summary) ratioText(load string, e Estimate) string {
 	switch {
-	case s.uploadHung():
+	case s.hangs(load):
 		return "hangs"
-	case s.upload.Of == 0:
-		return ""
+	case e.Of == 0:
+		return "–"
 	}
-	return fmt.Sprintf("× %.2f", s.upload.Median)
-}
-
-func (s summary) p99Text() string {
-	if s.p99.mirrored == 0 {
-		return ""
-	}
-	return number(s.p99.mirrored) + " ms"
+	return "× " + e.String()
 }
 
 // number has three digits that count.

@@ -20,8 +20,7 @@ type Memo struct{ options map[memoKey]*anypb.Any }
 
 // memoKey is all that the options depend on.
 type memoKey struct {
-	baseType, base string
-	limits         Limits
+	baseType, base, options string
 }
 
 // Configure turns the base cluster that a host built for a shadow into its
@@ -36,7 +35,7 @@ func (id Identity) Configure(c *cluster.Cluster, memo *Memo) error {
 	id.boundAnswers(c)
 
 	base := c.GetTypedExtensionProtocolOptions()[httpOptionsName]
-	key := memoKey{base.GetTypeUrl(), string(base.GetValue()), id.Limits}
+	key := memoKey{base.GetTypeUrl(), string(base.GetValue()), id.optionsKey()}
 	options := memo.options[key]
 	if options == nil {
 		var err error

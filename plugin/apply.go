@@ -19,7 +19,7 @@ import (
 //
 // A mirror that cannot be is left out and reported; Apply never fails the proxy.
 func Apply(ctx context.Context, rs *xds.ResourceSet, proxy Proxy, host Host) Report {
-	a := &application{rs: rs, host: host, shadows: map[shadowKey]*shadow{}, names: map[string]bool{}}
+	a := &application{rs: rs, host: host, shadows: map[string]*shadow{}, names: map[string]bool{}}
 	var report Report
 	for _, outbound := range proxy.Outbounds {
 		if outbound.Route == nil {
@@ -37,18 +37,13 @@ func Apply(ctx context.Context, rs *xds.ResourceSet, proxy Proxy, host Host) Rep
 type application struct {
 	rs   *xds.ResourceSet
 	host Host
-	// shadows by identity: equal mirrors of one proxy share one cluster.
-	shadows map[shadowKey]*shadow
+	// shadows by the keys of their identities: equal mirrors of one proxy share
+	// one cluster.
+	shadows map[string]*shadow
 	// names of their clusters.
 	names map[string]bool
 	// memo of what their clusters have in common.
 	memo generator.Memo
-}
-
-// shadowKey is a generator.Identity that can be a key.
-type shadowKey struct {
-	tags, name string
-	limits     generator.Limits
 }
 
 // shadow is a mirror cluster that is built once and added when a route uses it.
@@ -149,7 +144,7 @@ func (o *Outcome) leaveOut(state State, err error) {
 }
 
 func (a *application) shadow(ctx context.Context, id generator.Identity) *shadow {
-	key := shadowKey{id.Tags.String(), id.Name, id.Limits}
+	key := id.Key()
 	if a.shadows[key] == nil {
 		a.shadows[key] = a.build(ctx, id)
 	}

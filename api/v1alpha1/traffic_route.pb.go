@@ -1579,13 +1579,13 @@ var File_v1alpha1_traffic_route_proto protoreflect.FileDescriptor
 
 const file_v1alpha1_traffic_route_proto_rawDesc = "" +
 	"\n" +
-	"\x1cv1alpha1/traffic_route.proto\x12\x0fmirror.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\x80\x01\n" +
+	"\x1cv1alpha1/traffic_route.proto\x12\x0fmirror.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x1av1alpha1/annotations.proto\"\x80\x01\n" +
 	"\bSelector\x12:\n" +
 	"\x05match\x18\x01 \x03(\v2$.mirror.v1alpha1.Selector.MatchEntryR\x05match\x1a8\n" +
 	"\n" +
 	"MatchEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf4 \n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9e!\n" +
 	"\fTrafficRoute\x123\n" +
 	"\asources\x18\x01 \x03(\v2\x19.mirror.v1alpha1.SelectorR\asources\x12=\n" +
 	"\fdestinations\x18\x02 \x03(\v2\x19.mirror.v1alpha1.SelectorR\fdestinations\x126\n" +
@@ -1670,16 +1670,16 @@ const file_v1alpha1_traffic_route_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x1a>\n" +
 	"\x10DestinationEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a\x87\x06\n" +
-	"\x06Mirror\x12W\n" +
-	"\vdestination\x18\x01 \x03(\v25.mirror.v1alpha1.TrafficRoute.Mirror.DestinationEntryR\vdestination\x12<\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a\xb1\x06\n" +
+	"\x06Mirror\x12^\n" +
+	"\vdestination\x18\x01 \x03(\v25.mirror.v1alpha1.TrafficRoute.Mirror.DestinationEntryB\x05\xe8\xbc\xd3\x01\x01R\vdestination\x12C\n" +
 	"\n" +
-	"percentage\x18\x02 \x01(\v2\x1c.google.protobuf.DoubleValueR\n" +
-	"percentage\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\x12C\n" +
-	"\x06limits\x18\x04 \x01(\v2+.mirror.v1alpha1.TrafficRoute.Mirror.LimitsR\x06limits\x12Z\n" +
-	"\x0frequest_headers\x18\x05 \x01(\v21.mirror.v1alpha1.TrafficRoute.Http.Modify.HeadersR\x0erequestHeaders\x12=\n" +
-	"\x04host\x18\x06 \x01(\v2).mirror.v1alpha1.TrafficRoute.Mirror.HostR\x04host\x1a\xef\x01\n" +
+	"percentage\x18\x02 \x01(\v2\x1c.google.protobuf.DoubleValueB\x05\xe8\xbc\xd3\x01\x00R\n" +
+	"percentage\x12\x19\n" +
+	"\x04name\x18\x03 \x01(\tB\x05\xe8\xbc\xd3\x01\x01R\x04name\x12J\n" +
+	"\x06limits\x18\x04 \x01(\v2+.mirror.v1alpha1.TrafficRoute.Mirror.LimitsB\x05\xe8\xbc\xd3\x01\x01R\x06limits\x12a\n" +
+	"\x0frequest_headers\x18\x05 \x01(\v21.mirror.v1alpha1.TrafficRoute.Http.Modify.HeadersB\x05\xe8\xbc\xd3\x01\x00R\x0erequestHeaders\x12D\n" +
+	"\x04host\x18\x06 \x01(\v2).mirror.v1alpha1.TrafficRoute.Mirror.HostB\x05\xe8\xbc\xd3\x01\x00R\x04host\x1a\xef\x01\n" +
 	"\x06Limits\x12T\n" +
 	"\x17max_concurrent_requests\x18\x01 \x01(\v2\x1c.google.protobuf.UInt32ValueR\x15maxConcurrentRequests\x12Q\n" +
 	"\x16max_request_body_bytes\x18\x02 \x01(\v2\x1c.google.protobuf.UInt32ValueR\x13maxRequestBodyBytes\x12<\n" +
@@ -1795,6 +1795,7 @@ func file_v1alpha1_traffic_route_proto_init() {
 	if File_v1alpha1_traffic_route_proto != nil {
 		return
 	}
+	file_v1alpha1_annotations_proto_init()
 	file_v1alpha1_traffic_route_proto_msgTypes[4].OneofWrappers = []any{
 		(*TrafficRoute_LoadBalancer_RoundRobin_)(nil),
 		(*TrafficRoute_LoadBalancer_LeastRequest_)(nil),

@@ -9,6 +9,7 @@ package v1alpha1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	wrapperspb "google.golang.org/protobuf/types/known/wrapperspb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -355,7 +356,9 @@ type Dataplane_Networking_Outbound struct {
 	// Port to listen on, 1 to 65535.
 	Port uint32 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
 	// `kuma.io/service` is required.
-	Tags          map[string]string `protobuf:"bytes,3,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Tags map[string]string `protobuf:"bytes,3,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Absent, as each of its fields: no limit.
+	Limits        *Dataplane_Networking_Outbound_Limits `protobuf:"bytes,4,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -407,6 +410,13 @@ func (x *Dataplane_Networking_Outbound) GetPort() uint32 {
 func (x *Dataplane_Networking_Outbound) GetTags() map[string]string {
 	if x != nil {
 		return x.Tags
+	}
+	return nil
+}
+
+func (x *Dataplane_Networking_Outbound) GetLimits() *Dataplane_Networking_Outbound_Limits {
+	if x != nil {
+		return x.Limits
 	}
 	return nil
 }
@@ -554,16 +564,80 @@ func (x *Dataplane_Networking_Inbound_Health) GetReady() bool {
 	return false
 }
 
+// Limits of what is open at once to one destination, by the names of
+// Kuma's CircuitBreaker. Envoy answers 503 beyond them.
+type Dataplane_Networking_Outbound_Limits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// TCP connections.
+	MaxConnections *wrapperspb.UInt32Value `protobuf:"bytes,1,opt,name=max_connections,json=maxConnections,proto3" json:"max_connections,omitempty"`
+	// Requests that wait for a connection.
+	MaxPendingRequests *wrapperspb.UInt32Value `protobuf:"bytes,2,opt,name=max_pending_requests,json=maxPendingRequests,proto3" json:"max_pending_requests,omitempty"`
+	// Requests that have no answer yet.
+	MaxRequests   *wrapperspb.UInt32Value `protobuf:"bytes,3,opt,name=max_requests,json=maxRequests,proto3" json:"max_requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dataplane_Networking_Outbound_Limits) Reset() {
+	*x = Dataplane_Networking_Outbound_Limits{}
+	mi := &file_v1alpha1_dataplane_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dataplane_Networking_Outbound_Limits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dataplane_Networking_Outbound_Limits) ProtoMessage() {}
+
+func (x *Dataplane_Networking_Outbound_Limits) ProtoReflect() protoreflect.Message {
+	mi := &file_v1alpha1_dataplane_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dataplane_Networking_Outbound_Limits.ProtoReflect.Descriptor instead.
+func (*Dataplane_Networking_Outbound_Limits) Descriptor() ([]byte, []int) {
+	return file_v1alpha1_dataplane_proto_rawDescGZIP(), []int{0, 0, 1, 1}
+}
+
+func (x *Dataplane_Networking_Outbound_Limits) GetMaxConnections() *wrapperspb.UInt32Value {
+	if x != nil {
+		return x.MaxConnections
+	}
+	return nil
+}
+
+func (x *Dataplane_Networking_Outbound_Limits) GetMaxPendingRequests() *wrapperspb.UInt32Value {
+	if x != nil {
+		return x.MaxPendingRequests
+	}
+	return nil
+}
+
+func (x *Dataplane_Networking_Outbound_Limits) GetMaxRequests() *wrapperspb.UInt32Value {
+	if x != nil {
+		return x.MaxRequests
+	}
+	return nil
+}
+
 var File_v1alpha1_dataplane_proto protoreflect.FileDescriptor
 
 const file_v1alpha1_dataplane_proto_rawDesc = "" +
 	"\n" +
-	"\x18v1alpha1/dataplane.proto\x12\x0fmirror.v1alpha1\"\x9d\v\n" +
+	"\x18v1alpha1/dataplane.proto\x12\x0fmirror.v1alpha1\x1a\x1egoogle/protobuf/wrappers.proto\"\xcf\r\n" +
 	"\tDataplane\x12E\n" +
 	"\n" +
 	"networking\x18\x01 \x01(\v2%.mirror.v1alpha1.Dataplane.NetworkingR\n" +
-	"networking\x1a\xc8\n" +
-	"\n" +
+	"networking\x1a\xfa\f\n" +
 	"\n" +
 	"Networking\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12-\n" +
@@ -588,14 +662,19 @@ const file_v1alpha1_dataplane_proto_rawDesc = "" +
 	"\x05State\x12\t\n" +
 	"\x05Ready\x10\x00\x12\f\n" +
 	"\bNotReady\x10\x01\x12\v\n" +
-	"\aIgnored\x10\x02\x1a\xbf\x01\n" +
+	"\aIgnored\x10\x02\x1a\xf1\x03\n" +
 	"\bOutbound\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12L\n" +
-	"\x04tags\x18\x03 \x03(\v28.mirror.v1alpha1.Dataplane.Networking.Outbound.TagsEntryR\x04tags\x1a7\n" +
+	"\x04tags\x18\x03 \x03(\v28.mirror.v1alpha1.Dataplane.Networking.Outbound.TagsEntryR\x04tags\x12M\n" +
+	"\x06limits\x18\x04 \x01(\v25.mirror.v1alpha1.Dataplane.Networking.Outbound.LimitsR\x06limits\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a\xfc\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a\xe0\x01\n" +
+	"\x06Limits\x12E\n" +
+	"\x0fmax_connections\x18\x01 \x01(\v2\x1c.google.protobuf.UInt32ValueR\x0emaxConnections\x12N\n" +
+	"\x14max_pending_requests\x18\x02 \x01(\v2\x1c.google.protobuf.UInt32ValueR\x12maxPendingRequests\x12?\n" +
+	"\fmax_requests\x18\x03 \x01(\v2\x1c.google.protobuf.UInt32ValueR\vmaxRequests\x1a\xfc\x01\n" +
 	"\aGateway\x12K\n" +
 	"\x04tags\x18\x01 \x03(\v27.mirror.v1alpha1.Dataplane.Networking.Gateway.TagsEntryR\x04tags\x12M\n" +
 	"\x04type\x18\x02 \x01(\x0e29.mirror.v1alpha1.Dataplane.Networking.Gateway.GatewayTypeR\x04type\x1a7\n" +
@@ -620,7 +699,7 @@ func file_v1alpha1_dataplane_proto_rawDescGZIP() []byte {
 }
 
 var file_v1alpha1_dataplane_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_v1alpha1_dataplane_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_v1alpha1_dataplane_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_v1alpha1_dataplane_proto_goTypes = []any{
 	(Dataplane_Networking_Inbound_State)(0),       // 0: mirror.v1alpha1.Dataplane.Networking.Inbound.State
 	(Dataplane_Networking_Gateway_GatewayType)(0), // 1: mirror.v1alpha1.Dataplane.Networking.Gateway.GatewayType
@@ -633,7 +712,9 @@ var file_v1alpha1_dataplane_proto_goTypes = []any{
 	nil,                                           // 8: mirror.v1alpha1.Dataplane.Networking.Inbound.TagsEntry
 	(*Dataplane_Networking_Inbound_Health)(nil),   // 9: mirror.v1alpha1.Dataplane.Networking.Inbound.Health
 	nil, // 10: mirror.v1alpha1.Dataplane.Networking.Outbound.TagsEntry
-	nil, // 11: mirror.v1alpha1.Dataplane.Networking.Gateway.TagsEntry
+	(*Dataplane_Networking_Outbound_Limits)(nil), // 11: mirror.v1alpha1.Dataplane.Networking.Outbound.Limits
+	nil,                            // 12: mirror.v1alpha1.Dataplane.Networking.Gateway.TagsEntry
+	(*wrapperspb.UInt32Value)(nil), // 13: google.protobuf.UInt32Value
 }
 var file_v1alpha1_dataplane_proto_depIdxs = []int32{
 	3,  // 0: mirror.v1alpha1.Dataplane.networking:type_name -> mirror.v1alpha1.Dataplane.Networking
@@ -645,13 +726,17 @@ var file_v1alpha1_dataplane_proto_depIdxs = []int32{
 	9,  // 6: mirror.v1alpha1.Dataplane.Networking.Inbound.health:type_name -> mirror.v1alpha1.Dataplane.Networking.Inbound.Health
 	0,  // 7: mirror.v1alpha1.Dataplane.Networking.Inbound.state:type_name -> mirror.v1alpha1.Dataplane.Networking.Inbound.State
 	10, // 8: mirror.v1alpha1.Dataplane.Networking.Outbound.tags:type_name -> mirror.v1alpha1.Dataplane.Networking.Outbound.TagsEntry
-	11, // 9: mirror.v1alpha1.Dataplane.Networking.Gateway.tags:type_name -> mirror.v1alpha1.Dataplane.Networking.Gateway.TagsEntry
-	1,  // 10: mirror.v1alpha1.Dataplane.Networking.Gateway.type:type_name -> mirror.v1alpha1.Dataplane.Networking.Gateway.GatewayType
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	11, // 9: mirror.v1alpha1.Dataplane.Networking.Outbound.limits:type_name -> mirror.v1alpha1.Dataplane.Networking.Outbound.Limits
+	12, // 10: mirror.v1alpha1.Dataplane.Networking.Gateway.tags:type_name -> mirror.v1alpha1.Dataplane.Networking.Gateway.TagsEntry
+	1,  // 11: mirror.v1alpha1.Dataplane.Networking.Gateway.type:type_name -> mirror.v1alpha1.Dataplane.Networking.Gateway.GatewayType
+	13, // 12: mirror.v1alpha1.Dataplane.Networking.Outbound.Limits.max_connections:type_name -> google.protobuf.UInt32Value
+	13, // 13: mirror.v1alpha1.Dataplane.Networking.Outbound.Limits.max_pending_requests:type_name -> google.protobuf.UInt32Value
+	13, // 14: mirror.v1alpha1.Dataplane.Networking.Outbound.Limits.max_requests:type_name -> google.protobuf.UInt32Value
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_v1alpha1_dataplane_proto_init() }
@@ -665,7 +750,7 @@ func file_v1alpha1_dataplane_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1alpha1_dataplane_proto_rawDesc), len(file_v1alpha1_dataplane_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -14,7 +14,6 @@ import (
 	. "github.com/onsi/gomega"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
@@ -145,18 +144,6 @@ func served(handler http.HandlerFunc) uint32 {
 		<-done
 	})
 	return uint32(listener.Addr().(*net.TCPAddr).Port)
-}
-
-// withUpgrades lets the listeners take WebSockets, as a host may.
-func withUpgrades(b *bootstrapv3.Bootstrap) {
-	GinkgoHelper()
-	for _, l := range b.GetStaticResources().GetListeners() {
-		filter := l.GetFilterChains()[0].GetFilters()[0]
-		manager := &hcmv3.HttpConnectionManager{}
-		Expect(filter.GetTypedConfig().UnmarshalTo(manager)).To(Succeed())
-		manager.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
-		Expect(filter.GetTypedConfig().MarshalFrom(manager)).To(Succeed())
-	}
 }
 
 // ok answers when the whole request has arrived.
@@ -360,7 +347,7 @@ var _ = onEachEnvoy("what streams get", func(version string) {
 			})
 
 			It("a WebSocket works for the client, past maxDuration and the body limit, and is never mirrored", func(ctx SpecContext) {
-				s := standFor(ctx, version, served(chat), protocol, short, withUpgrades)
+				s := standFor(ctx, version, served(chat), protocol, short, nil)
 				conn := s.connect()
 				response, r := upgraded(conn)
 				Expect(response.StatusCode).To(Equal(http.StatusSwitchingProtocols))
@@ -371,7 +358,7 @@ var _ = onEachEnvoy("what streams get", func(version string) {
 			})
 
 			It("a WebSocket over the body limit before maxDuration works as well", func(ctx SpecContext) {
-				s := standFor(ctx, version, served(chat), protocol, limits, withUpgrades)
+				s := standFor(ctx, version, served(chat), protocol, limits, nil)
 				conn := s.connect()
 				_, r := upgraded(conn)
 				say(conn, r, strings.Repeat("x", 2<<20))
@@ -382,7 +369,7 @@ var _ = onEachEnvoy("what streams get", func(version string) {
 			It("a WebSocket survives a shadow that gets it (maxRequestBodyBytes: 0) and declines", func(ctx SpecContext) {
 				streaming := short
 				streaming.MaxRequestBodyBytes = 0
-				s := standFor(ctx, version, served(chat), protocol, streaming, withUpgrades)
+				s := standFor(ctx, version, served(chat), protocol, streaming, nil)
 				conn := s.connect()
 				_, r := upgraded(conn)
 				say(conn, r, "hello")

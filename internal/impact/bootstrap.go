@@ -70,8 +70,13 @@ func Bootstrap(ctx context.Context, s Setup) (*bootstrapv3.Bootstrap, error) {
 }
 
 // mirrorPlainly gives every mirror the shadow's ordinary cluster, the one that
-// primary traffic to it would use.
+// primary traffic to it would use, with the limits that Envoy has by itself.
 func mirrorPlainly(rs *xds.ResourceSet) {
+	for _, c := range rs.Clusters() {
+		if c.GetName() == shadowService {
+			c.CircuitBreakers = nil
+		}
+	}
 	for _, table := range rs.Routes() {
 		for _, host := range table.GetVirtualHosts() {
 			for _, route := range host.GetRoutes() {

@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"math"
 	"net"
 	"time"
 
@@ -51,10 +52,8 @@ func newCluster(name string, protocol api.Protocol) (*cluster.Cluster, error) {
 	c := &cluster.Cluster{
 		Name:           name,
 		ConnectTimeout: durationpb.New(connectTimeout),
-		CircuitBreakers: &cluster.CircuitBreakers{
-			Thresholds: []*cluster.CircuitBreakers_Thresholds{{TrackRemaining: true}},
-		},
 	}
+	limit(c, nil)
 	if stats := statName(name); stats != name {
 		c.AltStatName = stats
 	}
@@ -67,6 +66,23 @@ func newCluster(name string, protocol api.Protocol) (*cluster.Cluster, error) {
 	}
 	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptions: options}
 	return c, nil
+}
+
+// limit bounds what is open at once. Without limits of an outbound there are none:
+// Envoy's own, 1024 of each, would be reached by the primary of many clients.
+func limit(c *cluster.Cluster, limits *api.Dataplane_Networking_Outbound_Limits) {
+	value := func(configured *wrapperspb.UInt32Value) *wrapperspb.UInt32Value {
+		if configured != nil {
+			return configured
+		}
+		return wrapperspb.UInt32(math.MaxUint32)
+	}
+	c.CircuitBreakers = &cluster.CircuitBreakers{Thresholds: []*cluster.CircuitBreakers_Thresholds{{
+		MaxConnections:     value(limits.GetMaxConnections()),
+		MaxPendingRequests: value(limits.GetMaxPendingRequests()),
+		MaxRequests:        value(limits.GetMaxRequests()),
+		TrackRemaining:     true,
+	}}}
 }
 
 // protocolOptions has HTTP/1.1 for `http`: what listens there is the

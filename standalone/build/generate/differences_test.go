@@ -2,6 +2,7 @@ package generate_test
 
 import (
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -89,6 +90,34 @@ var differences = []difference{
 				if strings.HasPrefix(name, "localhost:") {
 					c["connectTimeout"] = "5s"
 					httpOptionsOf(c)["commonHttpProtocolOptions"].(object)["idleTimeout"] = "3600s"
+				}
+			}
+		},
+	},
+	{
+		name: "no limits of primaries",
+		reason: "without a policy Envoy's own limits hold in Kuma: 1024 connections, waiting requests and requests for each cluster, " +
+			"and 503 beyond. An Envoy that was put in the path for a mirror is not what turns requests away",
+		apply: func(r *recording) {
+			for _, c := range objects(r.clusters) {
+				for _, threshold := range list(c["circuitBreakers"].(object)["thresholds"]) {
+					for _, limit := range []string{"maxConnections", "maxPendingRequests", "maxRequests"} {
+						threshold[limit] = float64(math.MaxUint32)
+					}
+				}
+			}
+		},
+	},
+	{
+		name:   "WebSockets",
+		reason: "Kuma's listeners answer an upgrade to websocket with 403; applications that use it go on doing so here",
+		apply: func(r *recording) {
+			for _, l := range objects(r.listeners) {
+				service := l["metadata"].(object)["filterMetadata"].(object)["io.kuma.tags"].(object)["kuma.io/service"].(string)
+				for _, manager := range httpManagers(l) {
+					if r.protocolOf(service) == "http" {
+						manager["upgradeConfigs"] = []any{object{"upgradeType": "websocket"}}
+					}
 				}
 			}
 		},
@@ -208,11 +237,16 @@ var tagsHash = regexp.MustCompile(`-[0-9a-f]{16}$`)
 // protocolOf is the tag of the service that a cluster is for.
 func (r *recording) protocolOf(cluster string) any {
 	for _, resource := range r.input {
-		if resource["type"] != "Dataplane" {
+		instances := []object{resource}
+		switch resource["type"] {
+		case "Dataplane":
+			instances = list(resource["networking"].(object)["inbound"])
+		case "ExternalService":
+		default:
 			continue
 		}
-		for _, inbound := range list(resource["networking"].(object)["inbound"]) {
-			tags := inbound["tags"].(object)
+		for _, instance := range instances {
+			tags := instance["tags"].(object)
 			if tags["kuma.io/service"] == tagsHash.ReplaceAllString(cluster, "") {
 				if p, ok := tags["kuma.io/protocol"]; ok {
 					return p

@@ -95,6 +95,9 @@ func httpManager(stats string, protocol api.Protocol) (*hcm.HttpConnectionManage
 			cidr("::1", 128),
 		}},
 	}
+	if protocol == api.ProtocolHTTP {
+		m.UpgradeConfigs = []*hcm.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
+	}
 	if protocol == api.ProtocolGRPC {
 		if err := addHTTPFilter(m, "envoy.filters.http.grpc_stats", &grpcstats.FilterConfig{EmitFilterState: true}); err != nil {
 			return nil, err

@@ -72,7 +72,7 @@ func (p *proxy) outbound(o *api.Dataplane_Networking_Outbound) (plugin.Outbound,
 
 	for _, e := range entries {
 		for _, d := range e.destinations {
-			if err := p.addCluster(d, loadBalancer(route)); err != nil {
+			if err := p.addCluster(d, loadBalancer(route), o.GetLimits()); err != nil {
 				return plugin.Outbound{}, err
 			}
 		}
@@ -177,8 +177,8 @@ func (p *proxy) outboundFilters(protocol api.Protocol, tags api.Tags, entries []
 }
 
 // addCluster adds the destination's cluster with its endpoints. Where several
-// outbounds send to one destination, the load balancer of the first is taken.
-func (p *proxy) addCluster(d destination, lb *api.TrafficRoute_LoadBalancer) error {
+// outbounds send to one destination, load balancer and limits of the first are taken.
+func (p *proxy) addCluster(d destination, lb *api.TrafficRoute_LoadBalancer, limits *api.Dataplane_Networking_Outbound_Limits) error {
 	name := d.cluster()
 	if p.has((*cluster.Cluster)(nil), name) {
 		return nil
@@ -187,6 +187,7 @@ func (p *proxy) addCluster(d destination, lb *api.TrafficRoute_LoadBalancer) err
 	if err != nil {
 		return err
 	}
+	limit(c, limits)
 	p.add(OriginOutbound, name, c)
 	if endpoints != nil {
 		p.add(OriginOutbound, name, endpoints)

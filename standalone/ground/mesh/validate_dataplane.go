@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 )
 
@@ -60,6 +62,16 @@ func (v *validation) outbound(at api.Path, outbound *api.Dataplane_Networking_Ou
 	v.port(at.Field("port"), outbound.GetPort())
 	v.optionalIP(at.Field("address"), outbound.GetAddress(), true)
 	v.tags(at.Field("tags"), outbound.GetTags())
+	limits, limitsAt := outbound.GetLimits(), at.Field("limits")
+	v.limit(limitsAt.Field("maxConnections"), limits.GetMaxConnections())
+	v.limit(limitsAt.Field("maxPendingRequests"), limits.GetMaxPendingRequests())
+	v.limit(limitsAt.Field("maxRequests"), limits.GetMaxRequests())
+}
+
+func (v *validation) limit(at api.Path, limit *wrapperspb.UInt32Value) {
+	if limit != nil && limit.GetValue() == 0 {
+		v.add(at, "is 0; must be 1 or more, or absent for no limit")
+	}
 }
 
 // addresses finds two that would listen on one address and port: Envoy's

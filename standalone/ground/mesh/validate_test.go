@@ -74,6 +74,8 @@ networking:
 			`networking.outbound[0].tags["kuma.io/service"]: is "*"`),
 		Entry("an unknown protocol", "kuma.io/protocol: http", "kuma.io/protocol: https",
 			`networking.inbound[0].tags["kuma.io/protocol"]: "https" is not a protocol; it is one of http, http2, grpc, kafka and tcp`),
+		Entry("a limit of none", "port: 10002,", "port: 10002, limits: {maxConnections: 0},",
+			"networking.outbound[2].limits.maxConnections: is 0; must be 1 or more, or absent for no limit"),
 		Entry("two outbounds on one port", "address: 127.0.0.2", "address: 127.0.0.1",
 			"networking.outbound[1].port: 127.0.0.1:10001 is taken by networking.outbound[0] already"),
 		Entry("an outbound on the admin's port", "port: 10001, tags", "port: 9901, tags",

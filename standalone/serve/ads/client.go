@@ -15,6 +15,7 @@ import (
 type client struct {
 	server   *Server
 	protocol Protocol
+	done     <-chan struct{} // closed when the stream ends
 	since    time.Time
 	// name and node are known with the first request.
 	name   string
@@ -39,6 +40,8 @@ type client struct {
 	sweeper *time.Timer
 
 	types map[string]*subscription
+	// admissions are not guarded by Server.mu; see there.
+	admissions map[string]*admission
 	// resumed says that Envoy held a configuration when the stream began.
 	resumed bool
 	// halted says that Envoy refused something of target: no step is taken and
@@ -53,10 +56,10 @@ type keptCluster struct {
 	unnamed time.Time
 }
 
-func newClient(s *Server, p Protocol) *client {
+func newClient(s *Server, p Protocol, done <-chan struct{}) *client {
 	c := &client{
-		server: s, protocol: p, since: time.Now(),
-		live: map[string]bool{}, kept: map[string]*keptCluster{},
+		server: s, protocol: p, done: done, since: time.Now(),
+		live: map[string]bool{}, kept: map[string]*keptCluster{}, admissions: map[string]*admission{},
 		types: make(map[string]*subscription, len(served)),
 	}
 	for _, t := range served {

@@ -32,14 +32,14 @@ var namedOnly = []string{resource.EndpointType, resource.RouteType}
 
 // StreamAggregatedResources serves state of the world.
 func (s service) StreamAggregatedResources(str discovery.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
-	c := newClient(s.server, StateOfTheWorld)
+	c := newClient(s.server, StateOfTheWorld, str.Context().Done())
 	return sotw.NewServer(str.Context(), c, c, sotw.WithOrderedADS(), sotw.DeactivateLegacyWildcardForTypes(namedOnly)).
 		StreamHandler(str, resource.AnyType)
 }
 
 // DeltaAggregatedResources serves delta.
 func (s service) DeltaAggregatedResources(str discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
-	c := newClient(s.server, Delta)
+	c := newClient(s.server, Delta, str.Context().Done())
 	return delta.NewServer(str.Context(), c, c, delta.DeactivateLegacyWildcardForTypes(namedOnly)).
 		DeltaStreamHandler(str, resource.AnyType)
 }
@@ -47,6 +47,12 @@ func (s service) DeltaAggregatedResources(str discovery.AggregatedDiscoveryServi
 // received takes in a request before its watch is made: who Envoy is, and
 // whether it accepted the response with the nonce.
 func (c *client) received(n *core.Node, typeURL, nonce string, complaint *rpc.Status) error {
+	if len(n.GetId()) > maxNodeID {
+		return status.Errorf(codes.InvalidArgument, "node.id has %d bytes; it must be MESH.DATAPLANE, of at most %d", len(n.GetId()), maxNodeID)
+	}
+	if err := c.known(typeURL); err != nil {
+		return err
+	}
 	var events []Event
 	err := func() error {
 		c.server.mu.Lock()
@@ -69,14 +75,15 @@ func (c *client) received(n *core.Node, typeURL, nonce string, complaint *rpc.St
 		if r == nil {
 			return nil
 		}
-		c.answered(t, r, complaint != nil, complaint.GetMessage())
+		message := clip(complaint.GetMessage(), maxComplaint)
+		c.answered(t, r, complaint != nil, message)
 		c.stage()
 		kind := Acknowledged
 		if complaint != nil {
 			kind = Refused
 		}
 		e := c.event(kind)
-		e.Type, e.Version, e.Message = t.typeURL, r.version, complaint.GetMessage()
+		e.Type, e.Version, e.Message = t.typeURL, r.version, message
 		events = append(events, e)
 		return nil
 	}()
@@ -223,7 +230,14 @@ func (c *client) OnStreamClosed(int64, *core.Node) { c.ended() }
 
 // OnStreamRequest implements sotw.Callbacks.
 func (c *client) OnStreamRequest(_ int64, req *discovery.DiscoveryRequest) error {
-	return c.received(req.GetNode(), req.GetTypeUrl(), req.GetResponseNonce(), req.GetErrorDetail())
+	if err := c.received(req.GetNode(), req.GetTypeUrl(), req.GetResponseNonce(), req.GetErrorDetail()); err != nil {
+		return err
+	}
+	a := c.admission(req.GetTypeUrl())
+	clear(a.rest) // a request has all names that Envoy wants
+	a.bytes = 0
+	req.ResourceNames = c.admitted(a, req.GetResourceNames())
+	return nil
 }
 
 // OnStreamResponse implements sotw.Callbacks.
@@ -239,7 +253,16 @@ func (c *client) OnDeltaStreamClosed(int64, *core.Node) { c.ended() }
 
 // OnStreamDeltaRequest implements delta.Callbacks.
 func (c *client) OnStreamDeltaRequest(_ int64, req *discovery.DeltaDiscoveryRequest) error {
-	return c.received(req.GetNode(), req.GetTypeUrl(), req.GetResponseNonce(), req.GetErrorDetail())
+	if err := c.received(req.GetNode(), req.GetTypeUrl(), req.GetResponseNonce(), req.GetErrorDetail()); err != nil {
+		return err
+	}
+	a := c.admission(req.GetTypeUrl())
+	for _, name := range req.GetResourceNamesUnsubscribe() {
+		a.leave(name)
+	}
+	req.ResourceNamesSubscribe = c.admitted(a, req.GetResourceNamesSubscribe())
+	maps.DeleteFunc(req.GetInitialResourceVersions(), func(name, _ string) bool { return len(a.admit([]string{name})) == 0 })
+	return nil
 }
 
 // OnStreamDeltaResponse implements delta.Callbacks.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/pflag"
 )
@@ -28,9 +30,34 @@ func (f *logFlags) logger(w io.Writer) (*slog.Logger, *slog.LevelVar, error) {
 	if err := oneOf("log-format", f.format, "text", "json"); err != nil {
 		return nil, nil, err
 	}
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: clipAttr}
 	if f.format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options)), level, nil
 	}
 	return slog.New(slog.NewTextHandler(w, options)), level, nil
+}
+
+// maxLogText is the longest text of one attribute. Names, paths and reasons of
+// callers are among them, and none of those may fill the disk.
+const maxLogText = 4096
+
+// clipAttr shortens what is too long for a log, wherever it comes from. Stacks
+// are this program's own.
+func clipAttr(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == "stack" {
+		return a
+	}
+	var text string
+	switch v := a.Value.Any().(type) {
+	case string:
+		text = v
+	case error:
+		text = v.Error()
+	case fmt.Stringer:
+		text = v.String()
+	}
+	if len(text) > maxLogText {
+		a.Value = slog.StringValue(fmt.Sprintf("%s... (%d bytes)", strings.ToValidUTF8(text[:maxLogText], ""), len(text)))
+	}
+	return a
 }

@@ -8,6 +8,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/ads"
 )
 
 // register makes r take the stats of Envoys: envoy.service.metrics.v3, with
@@ -59,6 +61,9 @@ type feed struct {
 func (f *feed) take(m *message) error {
 	if id := m.GetIdentifier(); id != nil {
 		f.node = id.GetNode().GetId()
+	}
+	if len(f.node) > ads.MaxNodeID {
+		return status.Errorf(codes.InvalidArgument, "identifier.node.id has %d bytes; at most %d are taken", len(f.node), ads.MaxNodeID)
 	}
 	if f.node == "" {
 		return status.Error(codes.InvalidArgument, "the first message of a stream must have an identifier.node.id")

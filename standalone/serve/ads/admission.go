@@ -12,9 +12,9 @@ import (
 // for names that its configuration has and, after a change or a restart of the
 // control plane, for some that an earlier one had.
 const (
-	// maxNodeID is the longest node id: the longest names of a mesh and of a
+	// MaxNodeID is the longest node id: the longest names of a mesh and of a
 	// data plane are far below.
-	maxNodeID = 1024
+	MaxNodeID = 1024
 	// maxRest and maxRestBytes bound the names of one type that the configuration
 	// does not have.
 	maxRest      = 4096

@@ -47,8 +47,8 @@ func (s service) DeltaAggregatedResources(str discovery.AggregatedDiscoveryServi
 // received takes in a request before its watch is made: who Envoy is, and
 // whether it accepted the response with the nonce.
 func (c *client) received(n *core.Node, typeURL, nonce string, complaint *rpc.Status) error {
-	if len(n.GetId()) > maxNodeID {
-		return status.Errorf(codes.InvalidArgument, "node.id has %d bytes; it must be MESH.DATAPLANE, of at most %d", len(n.GetId()), maxNodeID)
+	if len(n.GetId()) > MaxNodeID {
+		return status.Errorf(codes.InvalidArgument, "node.id has %d bytes; it must be MESH.DATAPLANE, of at most %d", len(n.GetId()), MaxNodeID)
 	}
 	if err := c.known(typeURL); err != nil {
 		return err

@@ -249,7 +249,7 @@ func (g *Guard) allow(ctx context.Context, proxy Proxy, method string, message a
 	if known && (node == proxy.Node || node == "") {
 		return nil
 	}
-	return g.refused(ctx, method, codes.PermissionDenied, fmt.Sprintf("%s is good for the node %q only, not for %q", proxy.Name, proxy.Node, node))
+	return g.refused(ctx, method, codes.PermissionDenied, fmt.Sprintf("%s is good for the node %q only, not for %.256q", proxy.Name, proxy.Node, node))
 }
 
 // nodeOf returns which node a message speaks for; "" for one that follows

@@ -76,6 +76,9 @@ func (id Identity) httpOptions(base *anypb.Any) (*anypb.Any, error) {
 	}
 	id.boundDuration(options)
 	id.boundWindows(options)
+	if err := id.omitBodies(options); err != nil {
+		return nil, err
+	}
 	if err := id.bufferBodies(options); err != nil {
 		return nil, err
 	}

@@ -66,12 +66,16 @@ type Identity struct {
 // IdentityOf returns the identity of a mirror on an outbound with the given
 // tags.
 func IdentityOf(m *api.TrafficRoute_Mirror, outbound api.Tags) Identity {
-	return Identity{
+	id := Identity{
 		Tags:    api.Tags(m.GetDestination()).Resolve(outbound),
 		Name:    m.GetName(),
 		Limits:  LimitsOf(m.GetLimits()),
 		Options: optionsOf(m.ProtoReflect(), otherFields),
 	}
+	if id.omitsBodies() {
+		id.Limits.MaxRequestBodyBytes = 1 // the least that the buffer filter takes, and none comes
+	}
+	return id
 }
 
 // otherFields are the fields of a mirror that are marked in its proto as part of

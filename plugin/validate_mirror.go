@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
+	"github.com/kuma-mirror/kuma-mirror/generator"
 )
 
 // What a mirror may say; `api/v1alpha1/traffic_route.proto` tells the users.
@@ -55,8 +56,21 @@ func (c *checker) mirror(at api.Path, m *api.TrafficRoute_Mirror) {
 	}
 	c.limits(at.Field("limits"), m.GetLimits())
 	c.copyHeaders(at.Field("requestHeaders"), m.GetRequestHeaders(), at.Field("host"))
+	c.body(at, m)
 	if h := m.GetHost(); h != nil {
 		c.mirrorHost(at.Field("host"), h)
+	}
+}
+
+func (c *checker) body(at api.Path, m *api.TrafficRoute_Mirror) {
+	switch m.GetBody() {
+	case "":
+	case generator.OmitBody:
+		if m.GetLimits().GetMaxRequestBodyBytes() != nil {
+			c.add(at.Field("limits").Field("maxRequestBodyBytes"), "excludes \"body: %s\": copies without a body need no limit for it", generator.OmitBody)
+		}
+	default:
+		c.add(at.Field("body"), "is %q; must be %q, or leave it out to copy the body", m.GetBody(), generator.OmitBody)
 	}
 }
 

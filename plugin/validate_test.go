@@ -353,6 +353,7 @@ var _ = Describe("A mirror", func() {
 		Entry("the greatest limits", `limits: {maxConcurrentRequests: 1000000, maxRequestBodyBytes: 67108864, maxDuration: 3600s}`),
 		Entry("no limits in the section", `limits: {}`),
 		Entry("headers", `requestHeaders: {add: [{name: x-mirrored, value: "true"}], remove: [{name: authorization}]}`),
+		Entry("copies without a body", `body: omit, limits: {maxConcurrentRequests: 8}`),
 		Entry("the suffix", `host: {suffix: true}`),
 		Entry("a host", `host: {value: shadow.example.com}`),
 	)
@@ -380,6 +381,8 @@ var _ = Describe("A mirror", func() {
 		Entry("a pseudo-header", `requestHeaders: {add: [{name: ":authority", value: a}]}`, "requestHeaders.add[0].name", "use conf.http[0].mirror.host"),
 		Entry("the value of an environment variable", `requestHeaders: {add: [{name: x, value: "100%% of %REQ(x)% and %ENVIRONMENT(HOME)%"}]}`, "requestHeaders.add[0].value", `has "%ENVIRONMENT(HOME)%", which reads the machine of the proxy`),
 		Entry("the content of a file", `requestHeaders: {add: [{name: x, value: "%FILE_CONTENT(/etc/passwd)%"}]}`, "requestHeaders.add[0].value", "which Envoy takes for a command that it does not know"),
+		Entry("an unknown word for the body", `body: Omit`, "body", `is "Omit"; must be "omit", or leave it out to copy the body`),
+		Entry("a limit for bodies that are left out", `body: omit, limits: {maxRequestBodyBytes: 0}`, "limits.maxRequestBodyBytes", `excludes "body: omit"`),
 		Entry("an empty host section", `host: {}`, "host", `either "suffix: true" or "value"`),
 		Entry("no suffix", `host: {suffix: false}`, "host.suffix", "must be true"),
 		Entry("an empty host", `host: {value: ""}`, "host.value", "must be a host name"),

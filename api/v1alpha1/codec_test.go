@@ -268,7 +268,7 @@ spec:
 			Expect(complaints(input)).To(Equal(messages))
 		},
 		Entry("unknown", route("mirror:", "  percent: 3"),
-			"conf.http[0].mirror.percent: unknown field; allowed: destination, host, limits, name, percentage, requestHeaders (line 6)"),
+			"conf.http[0].mirror.percent: unknown field; allowed: body, destination, host, limits, name, percentage, requestHeaders (line 6)"),
 		Entry("unknown, Kubernetes form", "{apiVersion: kuma.io/v1alpha1, kind: TrafficRoute, metadata: {name: r}, spec: {conf: {http: [{}, {mirors: 1}]}}}",
 			"spec.conf.http[1].mirors: unknown field; allowed: destination, match, mirror, mirrors, modify, split (line 1)"),
 		Entry("unknown beside the envelope", "{type: TrafficRoute, name: r, spec: {}}",

@@ -523,7 +523,10 @@ type TrafficRoute_Mirror struct {
 	RequestHeaders *TrafficRoute_Http_Modify_Headers `protobuf:"bytes,5,opt,name=request_headers,json=requestHeaders,proto3" json:"request_headers,omitempty"`
 	// The copy's host; absent keeps that of the request, or takes that of an
 	// ExternalService.
-	Host          *TrafficRoute_Mirror_Host `protobuf:"bytes,6,opt,name=host,proto3" json:"host,omitempty"`
+	Host *TrafficRoute_Mirror_Host `protobuf:"bytes,6,opt,name=host,proto3" json:"host,omitempty"`
+	// `omit` sends copies without a body, whatever the length of the request's;
+	// absent copies the body. Excludes `limits.maxRequestBodyBytes`.
+	Body          string `protobuf:"bytes,7,opt,name=body,proto3" json:"body,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -598,6 +601,13 @@ func (x *TrafficRoute_Mirror) GetHost() *TrafficRoute_Mirror_Host {
 		return x.Host
 	}
 	return nil
+}
+
+func (x *TrafficRoute_Mirror) GetBody() string {
+	if x != nil {
+		return x.Body
+	}
+	return ""
 }
 
 type TrafficRoute_LoadBalancer_RoundRobin struct {
@@ -1585,7 +1595,7 @@ const file_v1alpha1_traffic_route_proto_rawDesc = "" +
 	"\n" +
 	"MatchEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9e!\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb9!\n" +
 	"\fTrafficRoute\x123\n" +
 	"\asources\x18\x01 \x03(\v2\x19.mirror.v1alpha1.SelectorR\asources\x12=\n" +
 	"\fdestinations\x18\x02 \x03(\v2\x19.mirror.v1alpha1.SelectorR\fdestinations\x126\n" +
@@ -1670,7 +1680,7 @@ const file_v1alpha1_traffic_route_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x1a>\n" +
 	"\x10DestinationEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a\xb1\x06\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a\xcc\x06\n" +
 	"\x06Mirror\x12^\n" +
 	"\vdestination\x18\x01 \x03(\v25.mirror.v1alpha1.TrafficRoute.Mirror.DestinationEntryB\x05\xe8\xbc\xd3\x01\x01R\vdestination\x12C\n" +
 	"\n" +
@@ -1679,7 +1689,8 @@ const file_v1alpha1_traffic_route_proto_rawDesc = "" +
 	"\x04name\x18\x03 \x01(\tB\x05\xe8\xbc\xd3\x01\x01R\x04name\x12J\n" +
 	"\x06limits\x18\x04 \x01(\v2+.mirror.v1alpha1.TrafficRoute.Mirror.LimitsB\x05\xe8\xbc\xd3\x01\x01R\x06limits\x12a\n" +
 	"\x0frequest_headers\x18\x05 \x01(\v21.mirror.v1alpha1.TrafficRoute.Http.Modify.HeadersB\x05\xe8\xbc\xd3\x01\x00R\x0erequestHeaders\x12D\n" +
-	"\x04host\x18\x06 \x01(\v2).mirror.v1alpha1.TrafficRoute.Mirror.HostB\x05\xe8\xbc\xd3\x01\x00R\x04host\x1a\xef\x01\n" +
+	"\x04host\x18\x06 \x01(\v2).mirror.v1alpha1.TrafficRoute.Mirror.HostB\x05\xe8\xbc\xd3\x01\x00R\x04host\x12\x19\n" +
+	"\x04body\x18\a \x01(\tB\x05\xe8\xbc\xd3\x01\x01R\x04body\x1a\xef\x01\n" +
 	"\x06Limits\x12T\n" +
 	"\x17max_concurrent_requests\x18\x01 \x01(\v2\x1c.google.protobuf.UInt32ValueR\x15maxConcurrentRequests\x12Q\n" +
 	"\x16max_request_body_bytes\x18\x02 \x01(\v2\x1c.google.protobuf.UInt32ValueR\x13maxRequestBodyBytes\x12<\n" +

@@ -162,6 +162,9 @@ func (c *check) entry(m *mesh.Mesh, route *api.Resource, at api.Path, e api.Entr
 		if xds.Percentage(mirror) == 0 {
 			continue
 		}
+		if service := m.Service(outbound.Service()); mirror.GetBody() != "" && service != nil && service.Protocol() == api.ProtocolGRPC {
+			c.warn(route, at.Field("body"), "leaves out the messages of gRPC calls on the outbound to %q, which a gRPC server answers with an error", outbound.Service())
+		}
 		at = at.Field("destination")
 		destination := api.Tags(mirror.GetDestination())
 		c.served(m, route, at, destination, outbound)

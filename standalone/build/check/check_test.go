@@ -67,6 +67,13 @@ var _ = Describe("a check", func() {
 		return out
 	}
 
+	It("warns of copies of gRPC calls without their messages", func(ctx SpecContext) {
+		omitting := strings.Replace(route, "version: v2}", "version: v2}, body: omit", 1)
+		Expect(warnings(ctx, dataplanes+omitting)).To(BeEmpty())
+		Expect(warnings(ctx, strings.ReplaceAll(dataplanes, "protocol: http", "protocol: grpc")+omitting)).To(ConsistOf(
+			ContainSubstring(`conf.mirror.body: leaves out the messages of gRPC calls on the outbound to "backend"`)))
+	})
+
 	It("has nothing to say of what is right", func(ctx SpecContext) {
 		Expect(warnings(ctx, dataplanes+route)).To(BeEmpty())
 	})

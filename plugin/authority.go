@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"net"
+	"net/netip"
 	"strconv"
 )
 
@@ -16,7 +17,8 @@ func Authority(host string, port uint32, tls bool) string {
 	if port != standard {
 		return net.JoinHostPort(host, strconv.FormatUint(uint64(port), 10))
 	}
-	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
+	// An IPv4 address in an IPv6 one, ::ffff:192.0.2.1, is written as the latter.
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() {
 		return "[" + host + "]"
 	}
 	return host

@@ -17,5 +17,6 @@ var _ = DescribeTable("the authority of a server outside of the mesh",
 	Entry("the other scheme's port", "shadow.example.com", 443, false, "shadow.example.com:443"),
 	Entry("IPv4", "192.0.2.1", 80, false, "192.0.2.1"),
 	Entry("IPv6", "2001:db8::1", 80, false, "[2001:db8::1]"),
+	Entry("IPv4 in IPv6", "::ffff:192.0.2.1", 443, true, "[::ffff:192.0.2.1]"),
 	Entry("IPv6 with a port", "2001:db8::1", 8443, true, "[2001:db8::1]:8443"),
 )

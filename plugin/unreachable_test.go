@@ -57,6 +57,7 @@ var _ = Describe("The warnings about a TrafficRoute", func() {
 		Entry("a path whose letters differ in case", `{path: {prefix: /a}}`, `{path: {prefix: /A}}`),
 		Entry("another regular expression", `{path: {regex: "/a.*"}}`, `{path: {regex: "/a.+"}}`),
 		Entry("a regular expression that may leave the prefix", `{path: {prefix: /ab}}`, `{path: {regex: "/ab*"}}`),
+		Entry("a regular expression that counts what may leave the prefix", `{path: {prefix: /ab}}`, `{path: {regex: "/ab{0,1}"}}`),
 		Entry("a regular expression with another branch", `{path: {prefix: /a}}`, `{path: {regex: "/a|/b"}}`),
 		Entry("a regular expression without case", `{path: {prefix: /a}}`, `{path: {regex: "(?i)/a"}}`),
 		Entry("a regular expression that is the prefix's text", `{path: {regex: "/a"}}`, `{path: {prefix: "/a"}}`),

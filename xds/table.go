@@ -44,7 +44,8 @@ type Tables struct {
 // table is one RouteConfiguration, and how to give its routes mirror policies.
 type table struct {
 	config *route.RouteConfiguration
-	store  func(policies [][]*route.RouteAction_RequestMirrorPolicy) error
+	// pack prepares the table with policies; store puts it in place.
+	pack func(policies [][]*route.RouteAction_RequestMirrorPolicy) (store func(), err error)
 }
 
 // FindTables returns the route tables of the listener, be they inline in its
@@ -77,8 +78,9 @@ func FindTables(rs *ResourceSet, name string, entries []Entry) (*Tables, error) 
 
 // Inject gives route i of every table the mirror policies of entry i, in place
 // of those it had from an earlier Inject; policies of others are kept. Nothing
-// else of the table changes.
+// else of the table changes, and where there is an error no table does.
 func (t *Tables) Inject(policies [][]*route.RouteAction_RequestMirrorPolicy) error {
+	var stores []func()
 	for _, table := range t.tables {
 		routes := table.config.GetVirtualHosts()[0].GetRoutes()
 		all := make([][]*route.RouteAction_RequestMirrorPolicy, len(routes))
@@ -94,9 +96,14 @@ func (t *Tables) Inject(policies [][]*route.RouteAction_RequestMirrorPolicy) err
 		if same {
 			continue
 		}
-		if err := table.store(all); err != nil {
+		store, err := table.pack(all)
+		if err != nil {
 			return err
 		}
+		stores = append(stores, store)
+	}
+	for _, store := range stores {
+		store()
 	}
 	return nil
 }
@@ -131,25 +138,23 @@ func tableOf(rs *ResourceSet, filter *listener.Filter) (*table, error) {
 	}
 	switch spec := manager.GetRouteSpecifier().(type) {
 	case *hcm.HttpConnectionManager_RouteConfig:
-		return &table{config: spec.RouteConfig, store: func(policies [][]*route.RouteAction_RequestMirrorPolicy) error {
+		return &table{config: spec.RouteConfig, pack: func(policies [][]*route.RouteAction_RequestMirrorPolicy) (func(), error) {
 			setPolicies(spec.RouteConfig, policies) // which nobody else has
 			value, err := MarshalAny(manager)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			filter.ConfigType = &listener.Filter_TypedConfig{TypedConfig: value}
-			return nil
+			return func() { filter.ConfigType = &listener.Filter_TypedConfig{TypedConfig: value} }, nil
 		}}, nil
 	case *hcm.HttpConnectionManager_Rds:
 		r := rs.Get((*route.RouteConfiguration)(nil), spec.Rds.GetRouteConfigName())
 		if r == nil {
 			return nil, fmt.Errorf("there is no route table %q among the proxy's resources", spec.Rds.GetRouteConfigName())
 		}
-		return &table{config: r.Resource.(*route.RouteConfiguration), store: func(policies [][]*route.RouteAction_RequestMirrorPolicy) error {
+		return &table{config: r.Resource.(*route.RouteConfiguration), pack: func(policies [][]*route.RouteAction_RequestMirrorPolicy) (func(), error) {
 			config := proto.Clone(r.Resource).(*route.RouteConfiguration)
 			setPolicies(config, policies)
-			r.Resource = config
-			return nil
+			return func() { r.Resource = config }, nil
 		}}, nil
 	default:
 		return nil, fmt.Errorf("its routes are given as %T, which is neither inline nor RDS", spec)

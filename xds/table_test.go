@@ -208,6 +208,31 @@ var _ = Describe("the route tables of a listener", func() {
 		}
 	})
 
+	It("are changed in a copy where others may have the table", func() {
+		shared := table()
+		before := proto.Clone(shared)
+		rs := rds(shared)
+		tables, err := xds.FindTables(rs, "outbound", twoEntries())
+		Expect(err).NotTo(HaveOccurred())
+		Expect(tables.Inject([][]*route.RouteAction_RequestMirrorPolicy{policies("b_mirror"), nil})).To(Succeed())
+		injected := rs.Get(shared, shared.GetName()).Resource.(*route.RouteConfiguration)
+		Expect(injected.GetVirtualHosts()[0].GetRoutes()[0].GetRoute().GetRequestMirrorPolicies()).To(HaveLen(1))
+		Expect(proto.Equal(shared, before)).To(BeTrue())
+	})
+
+	It("are all as they were where one of them cannot be packed", func() {
+		rs := rds(table())
+		l := rs.Listeners()[0]
+		inline := listenerWith(&hcm.HttpConnectionManager{RouteSpecifier: &hcm.HttpConnectionManager_RouteConfig{RouteConfig: table()}})
+		l.FilterChains = append(l.FilterChains, inline.GetFilterChains()...)
+		before := proto.Clone(l)
+		tables, err := xds.FindTables(rs, "outbound", twoEntries())
+		Expect(err).NotTo(HaveOccurred())
+		Expect(tables.Inject([][]*route.RouteAction_RequestMirrorPolicy{policies("no UTF-8: \xff"), nil})).NotTo(Succeed())
+		Expect(proto.Equal(l, before)).To(BeTrue())
+		Expect(proto.Equal(rs.Get((*route.RouteConfiguration)(nil), table().GetName()).Resource, table())).To(BeTrue())
+	})
+
 	It("do not exist behind a TCP listener", func() {
 		rs := &xds.ResourceSet{}
 		rs.Add(&xds.Resource{Name: "outbound", Resource: listenerWith(&tcp.TcpProxy{StatPrefix: "a"})})

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/cespare/xxhash/v2"
 	envoy_cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	envoy_endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	envoy_resource "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	mesh_proto "github.com/kumahq/kuma/v2/api/mesh/v1alpha1"
 	core_meta "github.com/kumahq/kuma/v2/pkg/core/metadata"
 	unified_naming "github.com/kumahq/kuma/v2/pkg/core/naming/unified-naming"
@@ -17,6 +19,7 @@ import (
 	xds_context "github.com/kumahq/kuma/v2/pkg/xds/context"
 	envoy_clusters "github.com/kumahq/kuma/v2/pkg/xds/envoy/clusters"
 	envoy_tags "github.com/kumahq/kuma/v2/pkg/xds/envoy/tags"
+	"google.golang.org/protobuf/proto"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/plugin"
@@ -30,18 +33,35 @@ type host struct {
 	proxy *core_xds.Proxy
 	// empty are the clusters without endpoints, by name, and why that is.
 	empty map[string]string
+	// retrial knows the clusters that the proxy's Envoy refused.
+	retrial *retrial
 }
 
 var _ plugin.Host = &host{}
 
-func newHost(ctx xds_context.Context, proxy *core_xds.Proxy) *host {
-	return &host{ctx: ctx, proxy: proxy, empty: map[string]string{}}
+func newHost(ctx xds_context.Context, proxy *core_xds.Proxy, retrial *retrial) *host {
+	return &host{ctx: ctx, proxy: proxy, empty: map[string]string{}, retrial: retrial}
 }
 
 // BaseCluster implements plugin.Host. A service that nobody serves gives a
 // cluster without endpoints, so that a shadow which comes and goes does not
 // change the primary's listener each time.
 func (h *host) BaseCluster(ctx context.Context, name string, tags api.Tags) (*plugin.BaseCluster, error) {
+	base, err := h.base(ctx, name, tags)
+	if err != nil {
+		return nil, err
+	}
+	bytes, err := proto.MarshalOptions{Deterministic: true}.Marshal(base.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.retrial.try(resource{envoy_resource.ClusterType, name}, xxhash.Sum64(bytes)); err != nil {
+		return nil, err
+	}
+	return base, nil
+}
+
+func (h *host) base(ctx context.Context, name string, tags api.Tags) (*plugin.BaseCluster, error) {
 	if mesh, ok := tags[mesh_proto.MeshTag]; ok {
 		return nil, fmt.Errorf("it is in another mesh, %q, where mirrors do not reach", mesh)
 	}

@@ -46,9 +46,10 @@ var (
 // policy implements Kuma's plugin interfaces. kuma-cp calls Apply from a
 // goroutine per proxy.
 type policy struct {
-	log     logr.Logger
-	journal plugin.Journal
-	metrics *metrics
+	log      logr.Logger
+	journal  plugin.Journal
+	refusals refusals
+	metrics  *metrics
 }
 
 func newPolicy(log logr.Logger) *policy {
@@ -76,14 +77,15 @@ func (p *policy) MatchedPolicies(
 func (p *policy) BeforeBootstrap(*core_runtime.Builder, core_plugins.PluginConfig) error { return nil }
 
 // AfterBootstrap implements core_plugins.BootstrapPlugin: the plugin's metrics go
-// where kuma-cp's are, and it hears of proxies that leave. kuma-cp starts without
+// where kuma-cp's are, and it hears of proxies that leave and of what Envoys
+// refuse. kuma-cp starts without
 // the metrics rather than not at all.
 func (p *policy) AfterBootstrap(b *core_runtime.Builder, _ core_plugins.PluginConfig) error {
 	if err := b.Metrics().BulkRegister(p.metrics.collectors()...); err != nil {
 		p.log.Error(err, "the plugin's metrics are not available")
 	}
 	xds := b.XDS()
-	xds.ServerCallbacks = newStreams(xds.ServerCallbacks, p.forget)
+	xds.ServerCallbacks = newStreams(xds.ServerCallbacks, p.refusals.hear, p.forget)
 	b.WithXDS(xds)
 	return nil
 }
@@ -107,9 +109,12 @@ func (p *policy) Apply(rs *core_xds.ResourceSet, xdsCtx xds_context.Context, pro
 	}
 	defer func() { p.metrics.duration.Observe(time.Since(start).Seconds()) }()
 
-	note, stack := p.mirror(rs, xdsCtx, proxy)
+	key := dataplaneKey(proxy.Dataplane)
+	retrial := p.refusals.retrial(key)
+	note, stack := p.mirror(rs, xdsCtx, proxy, retrial)
 	if !isInspection(xdsCtx) {
-		p.record(dataplaneKey(proxy.Dataplane), note, stack)
+		p.refusals.serve(key, retrial)
+		p.record(key, note, stack)
 	}
 	return nil
 }
@@ -124,7 +129,9 @@ func isInspection(xdsCtx xds_context.Context) bool {
 
 // mirror does the work of Apply. A panic in it leaves rs as it was, and its stack
 // is returned.
-func (p *policy) mirror(rs *core_xds.ResourceSet, xdsCtx xds_context.Context, proxy *core_xds.Proxy) (note plugin.Note, stack string) {
+func (p *policy) mirror(
+	rs *core_xds.ResourceSet, xdsCtx xds_context.Context, proxy *core_xds.Proxy, retrial *retrial,
+) (note plugin.Note, stack string) {
 	var resources *set
 	defer func() {
 		if r := recover(); r != nil {
@@ -141,10 +148,11 @@ func (p *policy) mirror(rs *core_xds.ResourceSet, xdsCtx xds_context.Context, pr
 	if len(work.outbounds) == 0 {
 		return work.damaged.Note(), ""
 	}
-	shadows := newHost(xdsCtx, proxy)
-	resources = newSet(rs, work.outbounds)
+	shadows := newHost(xdsCtx, proxy, retrial)
+	resources = newSet(rs, work, retrial)
 	report := plugin.Apply(context.Background(), &resources.ResourceSet, plugin.Proxy{Key: work.key, Outbounds: work.outbounds}, shadows)
 	report = append(work.damaged, report...)
+	resources.explain(report)
 	explain(report, proxy)
 	note = report.Note()
 	note.Findings = append(note.Findings, shadows.unserved(report)...)
@@ -170,4 +178,7 @@ func (p *policy) record(key proxyKey, note plugin.Note, stack string) {
 
 // forget drops what is known of a proxy that this kuma-cp no longer serves. Nobody
 // is told: what was found may still hold, elsewhere.
-func (p *policy) forget(key proxyKey) { p.journal.Record(key, plugin.Note{}) }
+func (p *policy) forget(key proxyKey) {
+	p.journal.Record(key, plugin.Note{})
+	p.refusals.serve(key, nil)
+}

@@ -1,6 +1,7 @@
 package kuma
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -15,11 +16,14 @@ import (
 // once is no other.
 const linger = 30 * time.Second
 
-// streams knows which proxies are connected to this kuma-cp. It only listens: it
-// never fails a stream.
+// streams knows which proxies are connected to this kuma-cp, and hears what their
+// Envoys refuse. It fails a stream when a mirror is the reason.
 type streams struct {
 	// MultiXDSCallbacks are those of others, who hear all of it, too.
 	util_xds.MultiXDSCallbacks
+	// refused hears each request of a known proxy, and reports whether the
+	// proxy's next configuration is another because of it.
+	refused func(proxyKey, util_xds.Request) bool
 	// gone is told of proxies without a stream.
 	gone   func(proxyKey)
 	linger time.Duration
@@ -35,23 +39,23 @@ type stream struct {
 	id    core_xds.StreamID
 }
 
-func newStreams(others util_xds.MultiXDSCallbacks, gone func(proxyKey)) *streams {
+func newStreams(
+	others util_xds.MultiXDSCallbacks, refused func(proxyKey, util_xds.Request) bool, gone func(proxyKey),
+) *streams {
 	if others == nil {
 		others = &util_xds.NoopCallbacks{}
 	}
-	return &streams{MultiXDSCallbacks: others, gone: gone, linger: linger, proxies: map[stream]proxyKey{}, open: map[proxyKey]int{}}
+	return &streams{MultiXDSCallbacks: others, refused: refused, gone: gone, linger: linger, proxies: map[stream]proxyKey{}, open: map[proxyKey]int{}}
 }
 
 // OnStreamRequest implements util_xds.MultiXDSCallbacks.
 func (s *streams) OnStreamRequest(id core_xds.StreamID, request util_xds.DiscoveryRequest) error {
-	s.opened(stream{id: id}, request)
-	return s.MultiXDSCallbacks.OnStreamRequest(id, request)
+	return errors.Join(s.MultiXDSCallbacks.OnStreamRequest(id, request), s.heard(stream{id: id}, request))
 }
 
 // OnStreamDeltaRequest implements util_xds.MultiXDSCallbacks.
 func (s *streams) OnStreamDeltaRequest(id core_xds.StreamID, request util_xds.DeltaDiscoveryRequest) error {
-	s.opened(stream{delta: true, id: id}, request)
-	return s.MultiXDSCallbacks.OnStreamDeltaRequest(id, request)
+	return errors.Join(s.MultiXDSCallbacks.OnStreamDeltaRequest(id, request), s.heard(stream{delta: true, id: id}, request))
 }
 
 // OnStreamClosed implements util_xds.MultiXDSCallbacks.
@@ -66,21 +70,36 @@ func (s *streams) OnDeltaStreamClosed(id core_xds.StreamID) {
 	s.MultiXDSCallbacks.OnDeltaStreamClosed(id)
 }
 
+// heard ends the stream of a proxy whose Envoy refused a mirror. kuma-cp computes
+// a proxy anew when its mesh changes or its stream begins, and there is no other
+// way to ask for it: Envoy connects again within a second or so, and goes on with
+// what it has until then.
+func (s *streams) heard(id stream, request util_xds.Request) error {
+	if key, known := s.opened(id, request); known && s.refused(key, request) {
+		return errMirrorRefused
+	}
+	return nil
+}
+
+// errMirrorRefused ends a stream.
+var errMirrorRefused = errors.New("a mirror was refused; the next configuration has it left out")
+
 // opened takes down whose stream it is. Only the first request has to say.
-func (s *streams) opened(id stream, request util_xds.Request) {
+func (s *streams) opened(id stream, request util_xds.Request) (proxyKey, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.proxies[id]; known {
-		return
+	if key, known := s.proxies[id]; known {
+		return key, true
 	}
 	proxy, err := core_xds.ParseProxyIdFromString(request.NodeId())
 	if err != nil {
-		return // kuma-cp has told the proxy
+		return proxyKey{}, false // kuma-cp has told the proxy
 	}
 	name := proxy.ToResourceKey()
 	key := proxyKey{Kind: api.KindDataplane, Mesh: name.Mesh, Name: name.Name}
 	s.proxies[id] = key
 	s.open[key]++
+	return key, true
 }
 
 func (s *streams) closed(id stream) {

@@ -15,10 +15,12 @@ import (
 var _ = Describe("the streams of proxies", func() {
 	var s *streams
 	var gone chan proxyKey
+	var mirrorRefused func(proxyKey, util_xds.Request) bool
 	client := api.Key{Kind: api.KindDataplane, Mesh: "default", Name: "client.namespace"}
 	BeforeEach(func() {
 		gone = make(chan proxyKey, 10)
-		s = newStreams(nil, func(key proxyKey) { gone <- key })
+		mirrorRefused = func(proxyKey, util_xds.Request) bool { return false }
+		s = newStreams(nil, func(key proxyKey, r util_xds.Request) bool { return mirrorRefused(key, r) }, func(key proxyKey) { gone <- key })
 		s.linger = 0
 	})
 	first, later := request{node: "default.client.namespace"}, request{}
@@ -54,6 +56,15 @@ var _ = Describe("the streams of proxies", func() {
 		Consistently(gone, "300ms").ShouldNot(Receive())
 	})
 
+	It("end where a mirror was refused, so that the proxy is computed anew", func() {
+		mirrorRefused = func(key proxyKey, r util_xds.Request) bool { return key == client && r.HasErrors() }
+		Expect(s.OnStreamRequest(1, first)).To(Succeed())
+		Expect(s.OnStreamRequest(1, nack{message: "why"})).To(MatchError(errMirrorRefused))
+		Expect(s.OnStreamDeltaRequest(1, nack{message: "why"})).To(Succeed(), "a stream of nobody")
+		Expect(s.OnStreamDeltaRequest(1, first)).To(Succeed())
+		Expect(s.OnStreamDeltaRequest(1, nack{message: "why"})).To(MatchError(errMirrorRefused))
+	})
+
 	It("are only listened to", func() {
 		Expect(s.OnStreamRequest(1, later)).To(Succeed(), "a stream of nobody")
 		Expect(s.OnStreamRequest(1, request{node: "nonsense"})).To(Succeed())
@@ -63,7 +74,7 @@ var _ = Describe("the streams of proxies", func() {
 	})
 
 	It("leave to others what they hear", func() {
-		s = newStreams(&refuses{}, func(proxyKey) {})
+		s = newStreams(&refuses{}, mirrorRefused, func(proxyKey) {})
 		Expect(s.OnStreamRequest(1, first)).To(MatchError("no"))
 	})
 })
@@ -75,6 +86,18 @@ type request struct {
 }
 
 func (r request) NodeId() string { return r.node }
+func (request) HasErrors() bool  { return false }
+
+// nack is what an Envoy answers to resources that it refuses.
+type nack struct {
+	util_xds.DeltaDiscoveryRequest
+	typeURL, message string
+}
+
+func (nack) NodeId() string       { return "" }
+func (nack) HasErrors() bool      { return true }
+func (n nack) GetTypeUrl() string { return n.typeURL }
+func (n nack) ErrorMsg() string   { return n.message }
 
 type refuses struct{ util_xds.NoopCallbacks }
 

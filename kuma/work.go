@@ -30,6 +30,9 @@ type work struct {
 	key proxyKey
 	// outbounds whose TrafficRoute has mirrors.
 	outbounds []plugin.Outbound
+	// confs are those TrafficRoutes as they were written, by the outbound's
+	// listener.
+	confs map[string][]byte
 	// damaged are the mirrors whose carrier cannot be read.
 	damaged plugin.Report
 
@@ -42,13 +45,14 @@ type work struct {
 // reading is a TrafficRoute with its carriers decoded; none where it has none.
 type reading struct {
 	route    *plugin.Route
+	conf     []byte // as it was written
 	problems []carrier.Problem
 }
 
 // workOf finds the outbounds of a proxy that are governed by a TrafficRoute with
 // mirrors.
 func workOf(mesh xds_context.MeshContext, proxy *core_xds.Proxy) work {
-	w := work{key: dataplaneKey(proxy.Dataplane)}
+	w := work{key: dataplaneKey(proxy.Dataplane), confs: map[string][]byte{}}
 	networking := proxy.Dataplane.Spec.GetNetworking()
 	for _, outbound := range networking.GetOutbounds(mesh_proto.NonBackendRefFilter) {
 		oface := networking.ToOutboundInterface(outbound)
@@ -67,6 +71,7 @@ func workOf(mesh xds_context.MeshContext, proxy *core_xds.Proxy) work {
 				Path: problem.At, State: plugin.Damaged, Reason: problem.Message,
 			})
 		}
+		w.confs[listener] = r.conf
 		w.outbounds = append(w.outbounds, plugin.Outbound{Listener: listener, Tags: outbound.GetTags(), Route: r.route})
 	}
 	return w
@@ -102,8 +107,9 @@ func (w *work) decode(mesh xds_context.MeshContext, matched *core_mesh.TrafficRo
 		// a suffix; this is the one its author gave.
 		Name: core_model.GetDisplayName(matched.GetMeta()),
 	}}}
-	spec, err := convert(written.Spec)
-	if err != nil {
+	var spec *api.TrafficRoute
+	var err error
+	if spec, r.conf, err = convert(written.Spec); err != nil {
 		r.problems = []carrier.Problem{{At: "conf", Message: err.Error()}}
 	} else {
 		r.route.Spec, r.problems = carrier.Decode(spec)
@@ -114,13 +120,13 @@ func (w *work) decode(mesh xds_context.MeshContext, matched *core_mesh.TrafficRo
 
 // convert turns Kuma's TrafficRoute into ours, which has the same fields under
 // the same numbers and two more. Whom it is for Kuma has decided already.
-func convert(spec *mesh_proto.TrafficRoute) (*api.TrafficRoute, error) {
-	b, err := proto.Marshal(spec.GetConf())
+func convert(spec *mesh_proto.TrafficRoute) (*api.TrafficRoute, []byte, error) {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(spec.GetConf())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	out := &api.TrafficRoute{Conf: &api.TrafficRoute_Conf{}}
-	return out, proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(b, out.Conf)
+	return out, b, proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(b, out.Conf)
 }
 
 // carries reports whether a TrafficRoute has a carrier anywhere.

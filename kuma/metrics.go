@@ -11,14 +11,26 @@ import (
 
 // metrics are the plugin's, beside kuma-cp's own.
 type metrics struct {
-	mirrors  mirrors
+	mirrors  counts
+	stranded counts
 	duration prometheus.Histogram
 	panics   prometheus.Counter
 }
 
-func newMetrics(journal *plugin.Journal) *metrics {
+func newMetrics(mirrors, stranded *plugin.Journal) *metrics {
 	return &metrics{
-		mirrors: mirrors{journal},
+		mirrors: counts{
+			journal: mirrors,
+			desc: prometheus.NewDesc("kuma_mirror_mirrors",
+				"Mirrors on the outbounds of all data plane proxies, by what became of them.", []string{"state"}, nil),
+			states: []plugin.State{plugin.Injected, plugin.Off, plugin.NotHTTP, plugin.Refused, plugin.Failed, plugin.Damaged},
+		},
+		stranded: counts{
+			journal: stranded,
+			desc: prometheus.NewDesc("kuma_mirror_stranded_outbounds",
+				"Outbounds that Kuma does not route because their mesh has TrafficRoutes, by why that is.", []string{"cause"}, nil),
+			states: []plugin.State{noTrafficRoute, meshService},
+		},
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "kuma_mirror_apply_seconds",
 			Help:    "Time the plugin adds to the generation of one data plane proxy's configuration.",
@@ -32,27 +44,26 @@ func newMetrics(journal *plugin.Journal) *metrics {
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.mirrors, m.duration, m.panics}
+	return []prometheus.Collector{m.mirrors, m.stranded, m.duration, m.panics}
 }
 
-// mirrors counts the mirrors of all proxies when it is asked.
-type mirrors struct{ journal *plugin.Journal }
-
-var mirrorsDesc = prometheus.NewDesc("kuma_mirror_mirrors",
-	"Mirrors on the outbounds of all data plane proxies, by what became of them.", []string{"state"}, nil)
-
-// states in which a mirror can be. All are always there, so that an alert on
-// one has something to look at.
-var states = []plugin.State{plugin.Injected, plugin.Off, plugin.NotHTTP, plugin.Refused, plugin.Failed, plugin.Damaged}
+// counts are those of a journal, when somebody asks.
+type counts struct {
+	journal *plugin.Journal
+	desc    *prometheus.Desc
+	// states that there are. All are always shown, so that an alert on one
+	// has something to look at.
+	states []plugin.State
+}
 
 // Describe implements prometheus.Collector.
-func (m mirrors) Describe(descs chan<- *prometheus.Desc) { descs <- mirrorsDesc }
+func (c counts) Describe(descs chan<- *prometheus.Desc) { descs <- c.desc }
 
 // Collect implements prometheus.Collector.
-func (m mirrors) Collect(out chan<- prometheus.Metric) {
-	total := m.journal.States()
-	for _, state := range slices.Sorted(slices.Values(states)) {
+func (c counts) Collect(out chan<- prometheus.Metric) {
+	total := c.journal.States()
+	for _, state := range slices.Sorted(slices.Values(c.states)) {
 		label := strings.ReplaceAll(string(state), " ", "_")
-		out <- prometheus.MustNewConstMetric(mirrorsDesc, prometheus.GaugeValue, float64(total[state]), label)
+		out <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(total[state]), label)
 	}
 }

@@ -47,14 +47,15 @@ var (
 // goroutine per proxy.
 type policy struct {
 	log      logr.Logger
-	journal  plugin.Journal
+	journal  plugin.Journal // of mirrors
+	stranded plugin.Journal // of outbounds
 	refusals refusals
 	metrics  *metrics
 }
 
 func newPolicy(log logr.Logger) *policy {
 	p := &policy{log: log}
-	p.metrics = newMetrics(&p.journal)
+	p.metrics = newMetrics(&p.journal, &p.stranded)
 	return p
 }
 
@@ -114,7 +115,8 @@ func (p *policy) Apply(rs *core_xds.ResourceSet, xdsCtx xds_context.Context, pro
 	note, stack := p.mirror(rs, xdsCtx, proxy, retrial)
 	if !isInspection(xdsCtx) {
 		p.refusals.serve(key, retrial)
-		p.record(key, note, stack)
+		p.record(&p.journal, key, note, stack)
+		p.record(&p.stranded, key, stranded(xdsCtx.Mesh, proxy), "")
 	}
 	return nil
 }
@@ -162,8 +164,8 @@ func (p *policy) mirror(
 
 // record logs what changed for a proxy. The stack is that of a panic, which is
 // then the only finding.
-func (p *policy) record(key proxyKey, note plugin.Note, stack string) {
-	begun, ended := p.journal.Record(key, note)
+func (p *policy) record(journal *plugin.Journal, key proxyKey, note plugin.Note, stack string) {
+	begun, ended := journal.Record(key, note)
 	for _, finding := range begun {
 		if stack != "" {
 			p.log.Error(nil, "mirror: "+finding, "stack", stack)
@@ -180,5 +182,6 @@ func (p *policy) record(key proxyKey, note plugin.Note, stack string) {
 // is told: what was found may still hold, elsewhere.
 func (p *policy) forget(key proxyKey) {
 	p.journal.Record(key, plugin.Note{})
+	p.stranded.Record(key, plugin.Note{})
 	p.refusals.serve(key, nil)
 }

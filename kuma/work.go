@@ -170,7 +170,7 @@ func hasCarrierTag(destination map[string]string) bool {
 // keeps to the TrafficRoutes.
 func explain(report plugin.Report, proxy *core_xds.Proxy) {
 	for _, kind := range []core_model.ResourceType{meshhttproute.MeshHTTPRouteType, meshtcproute.MeshTCPRouteType} {
-		if len(proxy.Policies.Dynamic[kind].ToRules.Rules) == 0 {
+		if !hasRules(proxy, kind) {
 			continue
 		}
 		for i := range report {
@@ -179,4 +179,9 @@ func explain(report plugin.Report, proxy *core_xds.Proxy) {
 			}
 		}
 	}
+}
+
+// hasRules reports whether policies of the kind apply to the outbounds of a proxy.
+func hasRules(proxy *core_xds.Proxy, kind core_model.ResourceType) bool {
+	return len(proxy.Policies.Dynamic[kind].ToRules.Rules) > 0
 }

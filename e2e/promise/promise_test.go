@@ -2,6 +2,7 @@ package promise_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
 	"github.com/kuma-mirror/kuma-mirror/standalone/serve/ads"
 )
 
@@ -32,12 +34,28 @@ networking:
 
 // faults by what is wrong.
 func faults() map[string]fault {
+	garbage, err := filepath.Abs("suite_test.go")
+	if err != nil {
+		panic(err)
+	}
 	unresolved := external("collector.example:80", "")
 	return map[string]fault{
-		"the shadow's name server does not answer": {toCollector, unresolved, true, nil},
-		"the shadow's name does not exist":         {toCollector, unresolved, true, refusing(dnsmessage.RCodeNameError)},
-		"the shadow's name server fails":           {toCollector, unresolved, true, refusing(dnsmessage.RCodeServerFailure)},
-		"the shadow's name server is slow":         {toCollector, unresolved, true, slow},
+		"the shadow's name server does not answer": {mirror: toCollector, files: unresolved, named: true},
+		"the shadow's name does not exist":         {mirror: toCollector, files: unresolved, named: true, names: refusing(dnsmessage.RCodeNameError)},
+		"the shadow's name server fails":           {mirror: toCollector, files: unresolved, named: true, names: refusing(dnsmessage.RCodeServerFailure)},
+		"the shadow's name server is slow":         {mirror: toCollector, files: unresolved, named: true, names: slow},
+		"Envoy refuses the mirror policy": {mirror: `mirror:
+  destination: {kuma.io/service: backend, version: v1}
+  requestHeaders: {add: [{name: x, value: "%START_TIME(%n)%"}]}
+`, refused: true},
+		"Envoy has no CA file of the shadow": {mirror: toCollector, refused: true, files: external("127.0.0.1:80",
+			"  tls: {enabled: true, serverName: a.example, caCert: {file: /nowhere/ca.pem}}")},
+		"Envoy's CA file of the shadow has no certificate": {mirror: toCollector, refused: true, files: external("127.0.0.1:80",
+			"  tls: {enabled: true, serverName: a.example, caCert: {file: "+garbage+"}}")},
+		"Envoy has no key file of the shadow": {mirror: toCollector, refused: true, files: external("127.0.0.1:80",
+			"  tls: {enabled: true, serverName: a.example, clientCert: {file: /nowhere/cert.pem}, clientKey: {file: /nowhere/key.pem}}")},
+		"Envoy's key file of the shadow has no key": {mirror: toCollector, refused: true, files: external("127.0.0.1:80",
+			"  tls: {enabled: true, serverName: a.example, clientCert: {file: "+garbage+"}, clientKey: {file: "+garbage+"}}")},
 	}
 }
 
@@ -48,6 +66,10 @@ var _ = Describe("the primary", func() {
 				for name, f := range faults() {
 					It("changes and starts as without a mirror where "+name, func(ctx SpecContext) {
 						got := run(ctx, GinkgoTB(), version, protocol, f)
+						if f.refused {
+							Expect(got.states).To(HaveEach(HaveField("State", status.NACK)))
+							Expect(got.states).To(HaveEach(HaveField("Reason", ContainSubstring("Envoy refuses this mirror"))))
+						}
 						Expect(got.questions > 0).To(Equal(f.named), "Envoys ask for the shadow's name")
 						Expect(got.failed).To(BeEmpty())
 						Expect(got.change).To(BeNumerically("<", patience), "a change in the edit that adds the mirror")

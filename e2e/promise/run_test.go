@@ -7,7 +7,9 @@ import (
 
 	"github.com/kuma-mirror/kuma-mirror/e2e/world"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
 	"github.com/kuma-mirror/kuma-mirror/standalone/serve/ads"
+	"github.com/kuma-mirror/kuma-mirror/standalone/serve/host"
 )
 
 // fault is something that is wrong about a mirror, or nothing.
@@ -20,6 +22,8 @@ type fault struct {
 	// never do.
 	named bool
 	names names
+	// refused says that an Envoy refuses the mirror.
+	refused bool
 }
 
 // times are how long a primary waited, and what its clients got meanwhile.
@@ -32,10 +36,12 @@ type times struct {
 	failed                 []world.Exchange
 	// questions of the Envoys, for names.
 	questions int64
+	// states of the mirror after the change, and after the restart.
+	states []status.Mirror
 }
 
 // run lets a data plane with two outbounds live through the fault.
-func run(ctx context.Context, t world.T, version string, protocol ads.Protocol, f fault, prepare ...func(*world.World)) times {
+func run(ctx context.Context, t world.T, version string, protocol ads.Protocol, f fault) times {
 	t.Helper()
 	w := world.New(t)
 	port := envoytest.FreePorts(1)[0]
@@ -88,10 +94,8 @@ conf:
 		return w.Envoy(ctx, envoytest.Binary(version), "web", protocol, resolver)
 	}
 
-	w.Host()
-	for _, p := range prepare {
-		p(w)
-	}
+	var mirrors *status.Status
+	w.Host(func(h *host.Host) { mirrors = status.New(h) })
 	envoy := open()
 	until(time.Now(), "backend", "v1")
 	until(time.Now(), "other", "o1")
@@ -108,6 +112,8 @@ conf:
 	other("o2")
 	out.other = until(begun, "other", "o2")
 	traffic.Stop()
+	observe := func() { out.states = append(out.states, mirrors.Snapshot()...) }
+	observe()
 	out.failed = traffic.Failed()
 
 	if err := envoy.Stop(); err != nil {
@@ -116,6 +122,7 @@ conf:
 	begun = time.Now()
 	open()
 	out.restart = max(until(begun, "backend", "v3"), until(begun, "other", "o2"))
+	observe()
 	out.questions = asked.Load()
 	return out
 }

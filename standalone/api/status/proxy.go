@@ -121,6 +121,7 @@ func specsOf(g host.Generated, specs func(api.Key) *api.TrafficRoute) (ids []row
 			c := g.Resources.Get((*cluster.Cluster)(nil), o.Cluster).Resource.(*cluster.Cluster)
 			spec.cluster = generate.ClusterStats(c)
 			spec.route = generate.RouteStats(o.Policy, at.entry, tags)
+			spec.table = generate.RouteTable(tags)
 			spec.foreign = others[spec.cluster]
 			spec.streamed = generator.LimitsOf(at.mirror.GetLimits()).MaxRequestBodyBytes == 0
 			spec.endpoints = endpointsOf(g.Resources, c)

@@ -61,6 +61,8 @@ type rowSpec struct {
 	// route is what the stats of its route begin with, cluster those of the
 	// mirror cluster; empty where there is none.
 	route, cluster string
+	// table is the route table that the mirror is in.
+	table string
 	// foreign is the cluster of somebody else whose stats have the same name.
 	foreign  string
 	streamed bool // bodies are not held back

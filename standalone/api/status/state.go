@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/plugin"
 	"github.com/kuma-mirror/kuma-mirror/standalone/serve/ads"
@@ -27,7 +29,7 @@ func (p *proxy) evaluate(now time.Time, host proxies) {
 				r.samples = nil
 			}
 		}
-		state, reason := p.judge(r, envoy.Connected, refused)
+		state, reason := p.judge(r, envoy, refused)
 		if state != r.state {
 			r.state, r.since = state, now
 		}
@@ -36,7 +38,7 @@ func (p *proxy) evaluate(now time.Time, host proxies) {
 }
 
 // judge says what state a row is in, and why where it is not active.
-func (p *proxy) judge(r *row, connected bool, refused *ads.Refusal) (State, string) {
+func (p *proxy) judge(r *row, envoy ads.ProxyStatus, refused *ads.Refusal) (State, string) {
 	if p.err != nil {
 		return Failed, fmt.Sprintf("the data plane's configuration cannot be served, and its Envoy keeps what it has: %s", p.err)
 	}
@@ -53,13 +55,16 @@ func (p *proxy) judge(r *row, connected bool, refused *ads.Refusal) (State, stri
 		return Failed, o.Reason
 	}
 	unacknowledged := r.pending || p.syncing
+	leftOut := leftOutOf(r, envoy)
 	switch {
-	case !connected:
+	case !envoy.Connected:
 		command := "kuma-mirror proxy --dataplane " + p.key.Name
 		if p.key.Mesh != api.DefaultMesh {
 			command += " --mesh " + p.key.Mesh
 		}
 		return NotConnected, "the data plane's Envoy is not connected; it is started by " + command
+	case leftOut != nil:
+		return NACK, "Envoy refuses this mirror and runs everything else without it; it is tried again when it changes, and every half a minute: " + leftOut.Message
 	case unacknowledged && refused != nil:
 		return NACK, "Envoy refuses its configuration and keeps the one it has: " + refused.Message
 	case unacknowledged:
@@ -71,6 +76,17 @@ func (p *proxy) judge(r *row, connected bool, refused *ads.Refusal) (State, stri
 			instances(r.spec.endpoints))
 	}
 	return Active, ""
+}
+
+// leftOutOf is why Envoy runs without the row's mirror cluster, or without the
+// mirrors of its route table; nil if it does not.
+func leftOutOf(r *row, envoy ads.ProxyStatus) *ads.Refusal {
+	for _, l := range envoy.LeftOut {
+		if l.Type == resource.ClusterType && l.Name == r.spec.outcome.Cluster || l.Type == resource.RouteType && l.Name == r.spec.table {
+			return l.Refusal
+		}
+	}
+	return nil
 }
 
 func instances(n int) string {

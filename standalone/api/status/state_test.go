@@ -7,6 +7,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"github.com/kuma-mirror/kuma-mirror/plugin"
 	"github.com/kuma-mirror/kuma-mirror/standalone/build/generate"
 	"github.com/kuma-mirror/kuma-mirror/standalone/serve/ads"
@@ -68,6 +69,27 @@ var _ = Describe("the state", func() {
 		w.connect()
 		is(Active, "")
 	})
+
+	DescribeTable("is nack where Envoy runs everything else without the mirror", func(refusedPart func(Mirror) ads.LeftOut) {
+		w.use(web, v1, v2, mirrored(50))
+		w.connect()
+		leftOut := refusedPart(w.mirror())
+		leftOut.Refusal = &ads.Refusal{Message: "no such file"}
+		w.says("web", ads.ProxyStatus{Connected: true, InSync: true, LeftOut: []ads.LeftOut{leftOut}})
+		is(NACK, "Envoy refuses this mirror and runs everything else without it; it is tried again when it changes, and every half a minute: no such file")
+		w.connect()
+		is(Active, "")
+		leftOut.Name = "another"
+		w.says("web", ads.ProxyStatus{Connected: true, InSync: true, LeftOut: []ads.LeftOut{leftOut}})
+		is(Active, "")
+	},
+		Entry("of its cluster", func(m Mirror) ads.LeftOut {
+			return ads.LeftOut{Type: resource.ClusterType, Name: m.Shadow.Cluster}
+		}),
+		Entry("of its route table", func(Mirror) ads.LeftOut {
+			return ads.LeftOut{Type: resource.RouteType, Name: "outbound:backend"}
+		}),
+	)
 
 	It("stays where Envoy refuses something else, with a note", func() {
 		w.use(web, v1, v2, mirrored(50))

@@ -11,6 +11,9 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/xds"
 )
 
+// RouteTable is the name of the route table of the outbounds with the given tags.
+func RouteTable(outbound api.Tags) string { return "outbound:" + outbound.ClusterName() }
+
 // routeTable is the route table of the outbounds with the given tags: it is the
 // same for all of them, since the tags decide which TrafficRoute governs them.
 // The name is Kuma's where `kuma.io/service` is the only tag.
@@ -20,7 +23,7 @@ func routeTable(outbound api.Tags, entries []entry) *route.RouteConfiguration {
 		host.Routes = append(host.Routes, routeOf(e))
 	}
 	return &route.RouteConfiguration{
-		Name:         "outbound:" + outbound.ClusterName(),
+		Name:         RouteTable(outbound),
 		VirtualHosts: []*route.VirtualHost{host},
 		// As in Kuma. A table that came before its clusters would be refused
 		// for good otherwise; without, its routes work once they are there.

@@ -22,8 +22,12 @@ type client struct {
 	node   *node
 	closed bool
 
-	// target is what Envoy is to run; nil while that is not known.
-	target *config
+	// full is what Envoy is to run, and target the same without out, which is
+	// what it refused of mirrors; nil while that is not known.
+	full, target *config
+	out          map[partKey]*leftOut
+	// retrier tries what is left out again.
+	retrier *time.Timer
 	// tables is the configuration whose listeners and route tables are sent:
 	// target, or an earlier one until Envoy has target's clusters.
 	tables *config
@@ -59,7 +63,7 @@ type keptCluster struct {
 func newClient(s *Server, p Protocol, done <-chan struct{}) *client {
 	c := &client{
 		server: s, protocol: p, done: done, since: time.Now(),
-		live: map[string]bool{}, kept: map[string]*keptCluster{}, admissions: map[string]*admission{},
+		live: map[string]bool{}, kept: map[string]*keptCluster{}, out: map[partKey]*leftOut{}, admissions: map[string]*admission{},
 		types: make(map[string]*subscription, len(served)),
 	}
 	for _, t := range served {
@@ -102,6 +106,9 @@ func (c *client) advance() {
 		return
 	}
 	c.stage()
+	if c.tablesReady() && c.clustersReady() {
+		c.trySuspect()
+	}
 	for _, t := range served {
 		c.respond(c.types[t])
 	}
@@ -112,6 +119,7 @@ func (c *client) stage() {
 	if c.target == nil {
 		return
 	}
+	c.accept()
 	listeners, routes := c.types[resource.ListenerType], c.types[resource.RouteType]
 	// Tables on their way are waited for, so that an Envoy that does not answer
 	// does not pile up clusters that it may still route to.
@@ -177,7 +185,7 @@ func (c *client) tablesReady() bool {
 func (c *client) inSync() bool {
 	clusters, listeners := c.types[resource.ClusterType], c.types[resource.ListenerType]
 	desired := c.node.desired
-	return desired != nil && c.target != nil && c.target.version == desired.version &&
+	return desired != nil && c.full != nil && c.full.version == desired.version &&
 		clusters.subscribed && listeners.subscribed && c.clustersReady() && c.tablesReady() &&
 		c.types[resource.EndpointType].runs(c.target.byType[resource.EndpointType])
 }
@@ -336,9 +344,8 @@ func (c *client) answered(t *subscription, r *response, refused bool, message st
 	c.refusal = t.refusal
 	// Envoy may have taken some of it and not the rest: nothing is known of
 	// these resources until it accepts them.
-	for name, i := range r.changed {
+	for name := range r.changed {
 		t.known[name] = &item{name: name}
-		t.refused[name] = i.version
 	}
 	for _, name := range r.removed {
 		t.known[name] = &item{name: name}
@@ -351,6 +358,13 @@ func (c *client) answered(t *subscription, r *response, refused bool, message st
 				k.item = held
 			}
 		}
+	}
+	if c.target != nil && c.leaveOut(r, t.refusal) {
+		c.retarget() // which sends the rest once more
+		return
+	}
+	for name, i := range r.changed {
+		t.refused[name] = i.version
 	}
 	if r.of == c.target {
 		c.halted = true
@@ -368,8 +382,10 @@ func nameClusters(typeURL string) bool {
 
 func (c *client) close() {
 	c.closed = true
-	if c.sweeper != nil {
-		c.sweeper.Stop()
+	for _, timer := range []*time.Timer{c.sweeper, c.retrier} {
+		if timer != nil {
+			timer.Stop()
+		}
 	}
 	if c.node == nil {
 		return

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
@@ -62,12 +63,35 @@ type config struct {
 	byType  map[string]items
 	// routeTables are the names of those that the listeners fetch.
 	routeTables []string
+	// mirrors are the clusters that were made for mirrors, and mirrored those
+	// of them that a route table copies to, by its name.
+	mirrors  map[string]bool
+	mirrored map[string][]string
+}
+
+// clusterOf is the cluster that has those endpoints; empty if none does.
+func (c *config) clusterOf(endpoints string) string {
+	for name, i := range c.byType[resource.ClusterType] {
+		if i.endpoints != nil && i.endpoints.name == endpoints {
+			return name
+		}
+	}
+	return ""
+}
+
+// hash is the version of the whole.
+func (c *config) hash() string {
+	h := sha256.New()
+	for _, t := range served {
+		fmt.Fprintf(h, "%s\x00", c.byType[t].version())
+	}
+	return short(h.Sum(nil))
 }
 
 // newConfig freezes rs. The error names every resource that Envoy could not
 // run or would wait for in vain.
 func newConfig(rs *xds.ResourceSet) (*config, error) {
-	c := &config{byType: make(map[string]items, len(served))}
+	c := &config{byType: make(map[string]items, len(served)), mirrors: map[string]bool{}, mirrored: map[string][]string{}}
 	for _, t := range served {
 		c.byType[t] = items{}
 	}
@@ -91,13 +115,19 @@ func newConfig(rs *xds.ResourceSet) (*config, error) {
 			errs = append(errs, fmt.Errorf("%s %q: %w", shortType(typeURL), r.Name, err))
 			continue
 		}
-		hash := sha256.Sum256(body)
-		of[r.Name] = &item{name: r.Name, version: short(hash[:]), body: &anypb.Any{TypeUrl: typeURL, Value: body}}
+		of[r.Name] = newItem(r.Name, &anypb.Any{TypeUrl: typeURL, Value: body})
 
 		switch typeURL {
 		case resource.ListenerType:
 			listeners[r.Name] = types.ResourceWithTTL{Resource: r.Resource}
+		case resource.RouteType:
+			if mirrors := xds.MirrorsOf(r.Resource.(*route.RouteConfiguration), rs.IsMirror); len(mirrors) > 0 {
+				c.mirrored[r.Name] = mirrors
+			}
 		case resource.ClusterType:
+			if rs.IsMirror(r.Name) {
+				c.mirrors[r.Name] = true
+			}
 			if name := edsName(r.Resource.(*cluster.Cluster)); name != "" {
 				edsNames[r.Name] = name
 			}
@@ -121,12 +151,7 @@ func newConfig(rs *xds.ResourceSet) (*config, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-
-	h := sha256.New()
-	for _, t := range served {
-		fmt.Fprintf(h, "%s\x00", c.byType[t].version())
-	}
-	c.version = short(h.Sum(nil))
+	c.version = c.hash()
 	return c, nil
 }
 
@@ -140,6 +165,12 @@ func edsName(c *cluster.Cluster) string {
 		return name
 	}
 	return c.GetName()
+}
+
+// versionOf is a hash of a resource's bytes.
+func versionOf(body []byte) string {
+	hash := sha256.Sum256(body)
+	return short(hash[:])
 }
 
 // short keeps 64 bits: enough to tell one proxy's resources apart.

@@ -276,6 +276,23 @@ func (p *peer) next(typeURL string) push {
 	return got
 }
 
+// nextOf acknowledges what comes until a push of the type does.
+func (p *peer) nextOf(typeURL string) push {
+	GinkgoHelper()
+	for {
+		select {
+		case got := <-p.pushes:
+			p.apply(got)
+			if got.Type == typeURL {
+				return got
+			}
+			p.ack(got)
+		case <-time.After(5 * time.Second):
+			Fail("no push came; expected one of " + typeURL)
+		}
+	}
+}
+
 // apply does to clusters and listeners what the push says.
 func (p *peer) apply(got push) {
 	for of, has := range map[string]map[string]bool{CDS: p.clusters, LDS: p.listeners} {

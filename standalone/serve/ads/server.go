@@ -18,10 +18,35 @@
 // Envoy may still route to stays until the tables that replace it are
 // acknowledged, whatever came in between.
 //
-// A refusal (NACK) ends the change for that proxy: nothing is removed, tables
+// A refusal (NACK) of anything but mirrors ends the change for that proxy: nothing is removed, tables
 // do not follow refused clusters, and the refused resources are sent again
 // with the next configuration that differs, not before. Envoy keeps running
 // what it has accepted.
+//
+// # Mirrors that are left out
+//
+// A refusal that can be about mirrors alone does not end the change: what Envoy
+// refused of them is left out of its target, which is then the configuration
+// with those mirrors at 0 %. A part is a mirror cluster with its endpoints, or
+// the mirrors of one route table. Per stream each part is in one of these
+// states:
+//
+//	state      event                                        next state
+//	served     named in a NACK, or alone in it              left out
+//	served     one of several in a NACK that names nothing  suspected
+//	suspected  Envoy runs the rest, nothing else is tried   tried
+//	left out   Options.Retry has passed                     tried
+//	tried      acknowledged                                 served
+//	tried      NACK                                         left out or suspected, as above
+//	any        its content changes, or it goes              served
+//	suspected  another configuration is set                 served
+//
+// A part that is tried is sent as if it were served, and reported in
+// ProxyStatus.LeftOut until it is acknowledged. A NACK that names other
+// resources and no mirror, or comes for a response without new mirrors, is the
+// refusal of above. A stream begins with all parts served, but for the route
+// tables without mirrors of an earlier stream of the proxy: a starting listener
+// with a refused table would answer 404.
 //
 // # Reconnecting
 //
@@ -73,6 +98,8 @@ type Options struct {
 	// Drain replaces DefaultDrain if positive; a negative one means none. It
 	// must be at least the --drain-time-s of the Envoys.
 	Drain time.Duration
+	// Retry replaces DefaultRetry if positive.
+	Retry time.Duration
 	// OnEvent is told what happens on the streams. The events of one stream
 	// come in order, from the goroutine that serves it: until it returns,
 	// that proxy is served nothing more. It may call the Server.
@@ -85,6 +112,7 @@ type Server struct {
 	log     *slog.Logger
 	grace   time.Duration
 	drain   time.Duration
+	retry   time.Duration
 	onEvent func(Event)
 
 	// mu guards everything below, the clients included. No one sends to the
@@ -106,7 +134,7 @@ type node struct {
 
 // New returns a Server without any proxies.
 func New(opts Options) *Server {
-	s := &Server{log: opts.Log, grace: opts.Grace, drain: opts.Drain, onEvent: opts.OnEvent, nodes: map[string]*node{}}
+	s := &Server{log: opts.Log, grace: opts.Grace, drain: opts.Drain, retry: opts.Retry, onEvent: opts.OnEvent, nodes: map[string]*node{}}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -115,6 +143,9 @@ func New(opts Options) *Server {
 	}
 	if s.drain == 0 {
 		s.drain = DefaultDrain
+	}
+	if s.retry <= 0 {
+		s.retry = DefaultRetry
 	}
 	return s
 }
@@ -154,7 +185,7 @@ func (s *Server) Set(name string, rs *xds.ResourceSet) error {
 	}
 	n.desired = cfg
 	for _, c := range n.clients {
-		c.aim(cfg)
+		c.set(cfg)
 		c.advance()
 	}
 	return nil

@@ -1,6 +1,11 @@
 package ads
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Protocol is the variant of xDS that a stream speaks.
 type Protocol string
@@ -31,6 +36,20 @@ type ProxyStatus struct {
 	Types []TypeStatus
 	// Refused is the stream's latest refusal; nil if there was none.
 	Refused *Refusal
+	// LeftOut is what Envoy refused of mirrors and runs without, ordered by
+	// type and name. It does not keep Envoy from being InSync.
+	LeftOut []LeftOut
+}
+
+// LeftOut is a mirror cluster that an Envoy refused, or a route table that it
+// refused with its mirrors and is given without them. It is tried again when it
+// changes, and every Options.Retry.
+type LeftOut struct {
+	// Type is the type URL, of clusters or of route tables.
+	Type string
+	// Name of the cluster or the route table.
+	Name    string
+	Refusal *Refusal
 }
 
 // TypeStatus is how far one type of resources is. Versions are those of the
@@ -97,5 +116,11 @@ func (n *node) status(name string) ProxyStatus {
 		st.Types = append(st.Types, TypeStatus{Type: typeURL, Sent: t.sent, Acknowledged: t.acknowledged, Refused: t.refusal})
 	}
 	st.Refused = c.refusal
+	for k, l := range c.out {
+		st.LeftOut = append(st.LeftOut, LeftOut{Type: k.typeURL, Name: k.name, Refusal: l.refusal})
+	}
+	slices.SortFunc(st.LeftOut, func(a, b LeftOut) int {
+		return cmp.Or(strings.Compare(a.Type, b.Type), strings.Compare(a.Name, b.Name))
+	})
 	return st
 }

@@ -63,7 +63,10 @@ func (c *client) received(n *core.Node, typeURL, nonce string, complaint *rpc.St
 			}
 			c.name, c.node = n.GetId(), c.server.node(n.GetId())
 			c.node.clients = append(c.node.clients, c)
-			c.target = c.node.desired
+			if c.node.desired != nil {
+				c.inherit()
+				c.set(c.node.desired)
+			}
 			events = append(events, c.event(Connected))
 		}
 		t := c.types[typeURL]

@@ -34,8 +34,5 @@ func http2Options(options *upstream.HttpProtocolOptions) *core.Http2ProtocolOpti
 	if downstream := options.GetUseDownstreamProtocolConfig(); downstream != nil {
 		return downstream.GetHttp2ProtocolOptions()
 	}
-	if auto := options.GetAutoConfig(); auto != nil {
-		return auto.GetHttp2ProtocolOptions()
-	}
 	return options.GetExplicitHttpConfig().GetHttp2ProtocolOptions()
 }

@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"maps"
 	"slices"
 	"sync"
 
@@ -62,13 +61,6 @@ func (j *Journal) Record(proxy api.Key, note Note) (begun, ended []string) {
 		j.notes[proxy] = note
 	}
 	return without(note.Findings, last.Findings), without(last.Findings, note.Findings)
-}
-
-// Retain forgets the proxies that are not to be kept.
-func (j *Journal) Retain(keep func(api.Key) bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	maps.DeleteFunc(j.notes, func(proxy api.Key, _ Note) bool { return !keep(proxy) })
 }
 
 // States counts the mirrors of all proxies by what became of them.

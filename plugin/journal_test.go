@@ -45,16 +45,6 @@ var _ = Describe("a journal", func() {
 		Expect(j.States()).To(Equal(map[plugin.State]int{plugin.Injected: 2}))
 	})
 
-	It("forgets proxies that are gone", func() {
-		var j plugin.Journal
-		j.Record(web, plugin.Note{Findings: []string{"a"}, States: map[plugin.State]int{plugin.Refused: 1}})
-		j.Record(shop, plugin.Note{States: map[plugin.State]int{plugin.Injected: 1}})
-		j.Retain(func(k api.Key) bool { return k == shop })
-		Expect(j.States()).To(Equal(map[plugin.State]int{plugin.Injected: 1}))
-		begun, _ := j.Record(web, plugin.Note{Findings: []string{"a"}})
-		Expect(begun).To(Equal([]string{"a"}), "a proxy of that name is a new one")
-	})
-
 	It("takes down the problems of a report and counts its mirrors", func() {
 		policy := api.Key{Kind: api.KindTrafficRoute, Mesh: "default", Name: "route"}
 		shadow := api.Tags{api.ServiceTag: "shadow"}
@@ -80,7 +70,6 @@ var _ = Describe("a journal", func() {
 				for range 100 {
 					j.Record(proxy, plugin.Note{States: map[plugin.State]int{plugin.Injected: 1}})
 					j.States()
-					j.Retain(func(api.Key) bool { return true })
 				}
 			})
 		}

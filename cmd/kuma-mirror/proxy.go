@@ -172,7 +172,7 @@ func (f *securityFlags) security(xdsAddress string) (envoy.Security, error) {
 }
 
 func printBootstrap(cmd *cobra.Command, o envoy.Options) error {
-	answer, err := envoy.FetchSecurely(cmd.Context(), o.XDSAddress, o.Security, o.Mesh, o.Dataplane, o.Log)
+	answer, err := envoy.Fetch(cmd.Context(), o.XDSAddress, o.Security, o.Mesh, o.Dataplane, o.Log)
 	if err != nil {
 		return err
 	}

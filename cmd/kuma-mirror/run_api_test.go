@@ -11,8 +11,6 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-
-	"github.com/kuma-mirror/kuma-mirror/standalone/api/rest"
 )
 
 var _ = Describe("the routes of the API's server", func() {
@@ -72,7 +70,7 @@ var _ = Describe("the routes of the API's server", func() {
 	})
 
 	It("are those of the OpenAPI document", func() {
-		doc, err := openapi3.NewLoader().LoadFromData(rest.OpenAPI())
+		doc, err := openapi3.NewLoader().LoadFromFile("../../standalone/api/rest/openapi.yaml")
 		Expect(err).NotTo(HaveOccurred())
 		routes.metrics = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 		operations := 0

@@ -148,11 +148,11 @@ http:
 
 	It("with a new data plane is served to its Envoy, and changes nothing for others", func(ctx SpecContext) {
 		port := envoytest.FreePorts(1)[0]
-		_, err := envoy.Fetch(ctx, w.XDSAddress, "default", "app", slog.New(slog.DiscardHandler))
+		_, err := envoy.Fetch(ctx, w.XDSAddress, envoy.Security{}, "default", "app", slog.New(slog.DiscardHandler))
 		Expect(err).To(MatchError(ContainSubstring(`no data plane "app"`)))
 		w.Write("app.yaml", world.Caller("app", port)+"---\n"+world.Route("app", conf(7, "v2", "")))
 		Eventually(func() error {
-			_, err := envoy.Fetch(ctx, w.XDSAddress, "default", "app", slog.New(slog.DiscardHandler))
+			_, err := envoy.Fetch(ctx, w.XDSAddress, envoy.Security{}, "default", "app", slog.New(slog.DiscardHandler))
 			return err
 		}).Should(Succeed())
 		w.Envoy(ctx, envoytest.Default(), "app", ads.Delta)

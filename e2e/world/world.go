@@ -229,7 +229,7 @@ func (l logTo) Write(p []byte) (int, error) {
 // the bootstrap before.
 func (w *World) Envoy(ctx context.Context, binary, dataplane string, protocol ads.Protocol, change ...func(*bootstrapv3.Bootstrap)) *envoytest.Envoy {
 	w.t.Helper()
-	answer, err := envoy.Fetch(ctx, w.XDSAddress, "default", dataplane, slog.New(slog.DiscardHandler))
+	answer, err := envoy.Fetch(ctx, w.XDSAddress, envoy.Security{}, "default", dataplane, slog.New(slog.DiscardHandler))
 	w.g.Expect(err).NotTo(gomega.HaveOccurred())
 	bootstrap, err := envoy.NewBootstrap(envoy.BootstrapConfigOf(answer, w.XDSAddress))
 	w.g.Expect(err).NotTo(gomega.HaveOccurred())

@@ -8,11 +8,10 @@ import (
 	"strconv"
 )
 
+// openAPI is the OpenAPI 3.1 document of the API, as YAML.
+//
 //go:embed openapi.yaml
 var openAPI []byte
-
-// OpenAPI returns the OpenAPI 3.1 document of the API, as YAML.
-func OpenAPI() []byte { return openAPI }
 
 func (s *server) getOpenAPI(w http.ResponseWriter, r *http.Request) error {
 	sum := sha256.Sum256(openAPI)

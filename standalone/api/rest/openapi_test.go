@@ -22,7 +22,7 @@ import (
 // document is the OpenAPI document, checked.
 var document = sync.OnceValues(func() (*openapi3.T, error) {
 	loader := openapi3.NewLoader()
-	doc, err := loader.LoadFromData(OpenAPI())
+	doc, err := loader.LoadFromData(openAPI)
 	if err != nil {
 		return nil, err
 	}

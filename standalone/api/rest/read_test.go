@@ -372,7 +372,7 @@ var _ = Describe("the index", func() {
 		w := newWorld(setup{})
 		got := w.get("/openapi.yaml")
 		Expect(got.header.Get("Content-Type")).To(Equal("application/yaml"))
-		Expect(got.body).To(Equal(string(OpenAPI())))
+		Expect(got.body).To(Equal(string(openAPI)))
 		Expect(w.get("/openapi.yaml", header{"If-None-Match", got.header.Get("ETag")}).status).To(Equal(http.StatusNotModified))
 	})
 })

@@ -29,16 +29,12 @@ const (
 // nobody answers there it waits, says so to log and tries again until ctx
 // ends; then it returns ctx.Err(). Any answer that is a refusal, such as for an
 // unknown data plane, is an error at once.
-func Fetch(ctx context.Context, xdsAddress, mesh, dataplane string, log *slog.Logger) (*api.GetBootstrapResponse, error) {
-	return FetchSecurely(ctx, xdsAddress, Security{}, mesh, dataplane, log)
-}
-
-// FetchSecurely is Fetch from a host that asks for TLS, certificates or tokens. It
-// waits, too, for one that it cannot agree with on TLS, for either side may
-// still get its certificate, and for one that takes no token from this address
-// for a while. The files of s have to be good at the start, and are read again
-// while it waits.
-func FetchSecurely(ctx context.Context, xdsAddress string, s Security, mesh, dataplane string, log *slog.Logger) (*api.GetBootstrapResponse, error) {
+//
+// It waits, too, for a host that it cannot agree with on TLS, for either side
+// may still get its certificate, and for one that takes no token from this
+// address for a while. The files of s have to be good at the start, and are read
+// again while it waits.
+func Fetch(ctx context.Context, xdsAddress string, s Security, mesh, dataplane string, log *slog.Logger) (*api.GetBootstrapResponse, error) {
 	if _, _, err := splitAddress(xdsAddress); err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ var _ = Describe("asking the host for a bootstrap", func() {
 	}
 	host := func(s *grpc.Server) { api.RegisterBootstrapServiceServer(s, bootstraps{}) }
 	fetch := func(ctx context.Context, dataplane string) (*api.GetBootstrapResponse, error) {
-		return envoy.Fetch(ctx, address, "shop", dataplane, slog.New(slog.NewTextHandler(log, nil)))
+		return envoy.Fetch(ctx, address, envoy.Security{}, "shop", dataplane, slog.New(slog.NewTextHandler(log, nil)))
 	}
 
 	It("gets it", func(ctx SpecContext) {

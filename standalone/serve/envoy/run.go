@@ -74,7 +74,7 @@ func Run(ctx context.Context, o Options) error {
 	if o.LogLevel == "" {
 		o.LogLevel = "warn"
 	}
-	answer, err := FetchSecurely(ctx, o.XDSAddress, o.Security, o.Mesh, o.Dataplane, o.Log)
+	answer, err := Fetch(ctx, o.XDSAddress, o.Security, o.Mesh, o.Dataplane, o.Log)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil

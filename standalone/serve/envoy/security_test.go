@@ -115,7 +115,7 @@ var _ = Describe("the security of the connection to the host", func() {
 			})
 		})
 		fetch := func(ctx context.Context) (*api.GetBootstrapResponse, error) {
-			return envoy.FetchSecurely(ctx, address, s, "shop", "web", slog.New(slog.NewTextHandler(log, nil)))
+			return envoy.Fetch(ctx, address, s, "shop", "web", slog.New(slog.NewTextHandler(log, nil)))
 		}
 		// waits says that fetch does, and why.
 		waits := func(reason string) {

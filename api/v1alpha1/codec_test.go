@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -268,7 +269,7 @@ spec:
 			Expect(complaints(input)).To(Equal(messages))
 		},
 		Entry("unknown", route("mirror:", "  percent: 3"),
-			"conf.http[0].mirror.percent: unknown field; allowed: body, destination, host, limits, name, percentage, requestHeaders (line 6)"),
+			"conf.http[0].mirror.percent: unknown field; allowed: "+fieldsOf(&api.TrafficRoute_Mirror{})+" (line 6)"),
 		Entry("unknown, Kubernetes form", "{apiVersion: kuma.io/v1alpha1, kind: TrafficRoute, metadata: {name: r}, spec: {conf: {http: [{}, {mirors: 1}]}}}",
 			"spec.conf.http[1].mirors: unknown field; allowed: destination, match, mirror, mirrors, modify, split (line 1)"),
 		Entry("unknown beside the envelope", "{type: TrafficRoute, name: r, spec: {}}",
@@ -505,4 +506,15 @@ func mergeLaughs() string {
 		text += fmt.Sprintf(", &a%d {<<: [*a%d, *a%d]}", i+1, i, i)
 	}
 	return text + "], labels: {<<: *a30}}"
+}
+
+// fieldsOf lists the fields of a message, by name.
+func fieldsOf(m proto.Message) string {
+	fields := m.ProtoReflect().Descriptor().Fields()
+	names := make([]string, fields.Len())
+	for i := range names {
+		names[i] = fields.Get(i).JSONName()
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
 }

@@ -25,6 +25,17 @@ func carrying(tags string) string {
 		strings.ReplaceAll(tags, "~", carrier.Prefix) + `}}]`
 }
 
+// options are the fields of a mirror that a tag can stand for: all but the first,
+// its destination.
+var options = func() string {
+	fields := (&api.TrafficRoute_Mirror{}).ProtoReflect().Descriptor().Fields()
+	var names []string
+	for i := 1; i < fields.Len(); i++ {
+		names = append(names, fields.Get(i).JSONName())
+	}
+	return strings.Join(names, ", ")
+}()
+
 var _ = Describe("Decode", func() {
 	// sound has two entries whose carriers are in order.
 	const sound = `http: [
@@ -70,17 +81,17 @@ var _ = Describe("Decode", func() {
 			damaged(carrying(tags), problems...)
 		},
 		Entry("a field that is not known", `~percent: "90"`,
-			at+`percent"]: is not known; after "~/" there may be percentage, name, limits, requestHeaders, host, body`),
+			at+`percent"]: is not known; after "~/" there may be `+options),
 		Entry("several, all said", `~percent: "90", ~percentage: ninety, ~limits.x: "1"`,
 			at+`limits.x"]: is not known; after "~/limits." there may be maxConcurrentRequests, maxRequestBodyBytes, maxDuration`,
-			at+`percent"]: is not known; after "~/" there may be percentage, name, limits, requestHeaders, host, body`,
+			at+`percent"]: is not known; after "~/" there may be `+options,
 			at+`percentage"]: is "ninety"; must be a number such as 90 or 0.5`),
 		Entry("a word about the carrier that is not known", `~carrier-mode: x`,
-			at+`carrier-mode"]: is not known; after "~/" there may be percentage, name, limits, requestHeaders, host, body`),
+			at+`carrier-mode"]: is not known; after "~/" there may be `+options),
 		Entry("the destination as a field", `~destination: shadow`,
-			at+`destination"]: is not known; after "~/" there may be percentage, name, limits, requestHeaders, host, body`),
+			at+`destination"]: is not known; after "~/" there may be `+options),
 		Entry("nothing after the prefix", `~: x`,
-			at+`"]: is not known; after "~/" there may be percentage, name, limits, requestHeaders, host, body`),
+			at+`"]: is not known; after "~/" there may be `+options),
 		Entry("something below a value", `~percentage.x: "1"`,
 			at+`percentage.x"]: is not known; "~/percentage" has nothing below it`),
 		Entry("a percentage out of range", `~percentage: "100.5"`,

@@ -97,8 +97,8 @@ func typesOf(schema *openapi3.Schema) []string {
 	switch {
 	case schema.Type != nil:
 		return schema.Type.Slice()
-	case schema.Const == true:
-		return []string{"boolean"}
+	case schema.Const != nil:
+		return []string{map[bool]string{true: "boolean", false: "string"}[schema.Const == true]}
 	case len(schema.AllOf) > 0:
 		return typesOf(schema.AllOf[0].Value)
 	}

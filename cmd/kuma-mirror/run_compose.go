@@ -73,7 +73,7 @@ func newComposition(cmd *cobra.Command, o runOptions, log *slog.Logger, level *s
 		}
 		c.closers = append(c.closers, source)
 	}
-	resources, err := catalog.New(catalog.Options{Store: db, Files: source, Log: log})
+	resources, err := catalog.New(catalog.Options{Store: db, Files: source, Log: log, OnWrite: rest.Audit(log)})
 	if err != nil {
 		return nil, listed(cmd.ErrOrStderr(), err)
 	}

@@ -45,6 +45,7 @@ type setup struct {
 	// serves says that there is a host, to which Envoys connect.
 	serves  bool
 	options func(*Options)
+	audit   func(context.Context, []catalog.Written, error)
 	// wrap, where it is set, stands before the API.
 	wrap func(http.Handler) http.Handler
 }
@@ -54,7 +55,7 @@ type setup struct {
 func newWorld(s setup) *world {
 	GinkgoHelper()
 	log := slog.New(slog.NewTextHandler(GinkgoWriter, nil))
-	o := catalog.Options{Log: log}
+	o := catalog.Options{Log: log, OnWrite: s.audit}
 	if !s.noStore {
 		st, err := store.Open(GinkgoT().TempDir(), store.Options{Log: log})
 		Expect(err).NotTo(HaveOccurred())

@@ -18,6 +18,10 @@ func (g *Guard) audit(next http.Handler) http.Handler {
 			if name := CallerOf(r.Context()).Name; name != "" {
 				attributes = append(attributes, "token", name)
 			}
+			if seen.status >= http.StatusBadRequest {
+				g.log.Warn("a change over the API failed", attributes...)
+				return
+			}
 			g.log.Info("a change over the API", attributes...)
 		}()
 		next.ServeHTTP(seen, r)

@@ -239,7 +239,7 @@ var _ = Describe("the API's guard", func() {
 			g.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				http.Error(w, "no", http.StatusConflict)
 			})).ServeHTTP(httptest.NewRecorder(), r)
-			Expect(log).To(gbytes.Say("status=409"))
+			Expect(log).To(gbytes.Say(`WARN msg="a change over the API failed" method=PUT path=/meshes/default status=409`))
 		})
 
 		It("knows new tokens, and old ones no more, when the file has changed", func() {

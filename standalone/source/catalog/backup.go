@@ -103,6 +103,7 @@ func (c *Catalog) Restore(ctx context.Context, r io.Reader, force bool) (Restore
 	if err := c.do(ctx, w); err != nil {
 		return Restored{}, err
 	}
+	c.onWrite(ctx, w.written(), nil)
 	return w.restored, nil
 }
 

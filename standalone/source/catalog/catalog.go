@@ -28,6 +28,10 @@ type Options struct {
 	// Log takes what is not as its author may think; nil means
 	// slog.Default().
 	Log *slog.Logger
+	// OnWrite, where it is set, is called by every Put, Delete and Change before
+	// it returns, with its context: with what was written, or with what was to
+	// be and the error. Restore calls it with what it has written.
+	OnWrite func(context.Context, []Written, error)
 }
 
 // Catalog is the resources in use. Its methods may be called from any
@@ -40,6 +44,8 @@ type Catalog struct {
 	store *store.Store
 	files *files.Source
 	log   *slog.Logger
+	// onWrite is never nil.
+	onWrite func(context.Context, []Written, error)
 	// changed has something in it when Run has something to hand over.
 	changed chan struct{}
 
@@ -73,6 +79,9 @@ func New(o Options) (*Catalog, error) {
 	}
 	if c.log == nil {
 		c.log = slog.Default()
+	}
+	if c.onWrite = o.OnWrite; c.onWrite == nil {
+		c.onWrite = func(context.Context, []Written, error) {}
 	}
 	if c.store != nil {
 		records, err := c.store.Records()

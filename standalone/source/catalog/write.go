@@ -21,7 +21,18 @@ const (
 	Configured Result = "configured"
 	Unchanged  Result = "unchanged"
 	Deleted    Result = "deleted"
+	// Failed is the result of a write that was not done, for Options.OnWrite.
+	Failed Result = "failed"
 )
+
+// Written is what a write did to one resource, or was to do.
+type Written struct {
+	Key    api.Key
+	Result Result
+	// Before and After are the resource decoded; nil where there was, or is,
+	// none, and where the write failed.
+	Before, After *api.Resource
+}
 
 // Applied is what became of one resource of a Change.
 type Applied struct {
@@ -38,30 +49,19 @@ type Applied struct {
 //
 // The errors are those of Change.
 func (c *Catalog) Put(ctx context.Context, r *api.Resource, when If) (e Entry, created bool, err error) {
-	if c.store == nil {
-		return Entry{}, false, &ReadOnlyError{}
-	}
-	w, err := c.newPuts([]*api.Resource{r})
+	applied, err := c.change(ctx, []*api.Resource{r}, nil, when)
 	if err != nil {
 		return Entry{}, false, err
 	}
-	w.when = when
-	if err := c.do(ctx, w); err != nil {
-		return Entry{}, false, err
-	}
-	return w.applied[0].Entry, w.applied[0].Result == Created, nil
+	return applied[0].Entry, applied[0].Result == Created, nil
 }
 
 // Delete removes a resource. A Mesh takes its TrafficRoutes and
 // ExternalServices with it, as in Kuma; one with Dataplanes is not deleted. The
 // errors are those of Change.
 func (c *Catalog) Delete(ctx context.Context, key api.Key, when If) error {
-	if c.store == nil {
-		return &ReadOnlyError{}
-	}
-	w := newWrite()
-	w.deletes, w.when = []api.Key{key}, when
-	return c.do(ctx, w)
+	_, err := c.change(ctx, nil, []api.Key{key}, when)
+	return err
 }
 
 // Change does several writes or, where one of them cannot be done, none: what
@@ -72,14 +72,33 @@ func (c *Catalog) Delete(ctx context.Context, key api.Key, when If) error {
 // nothing is changed. Any other is a mistake in this program, after which the
 // change may be on disk or not.
 func (c *Catalog) Change(ctx context.Context, puts []*api.Resource, deletes []api.Key) ([]Applied, error) {
+	return c.change(ctx, puts, deletes, If{})
+}
+
+// change does writes on a condition, which is for one resource, and tells of them.
+func (c *Catalog) change(ctx context.Context, puts []*api.Resource, deletes []api.Key, when If) (applied []Applied, err error) {
+	var w *write
+	defer func() {
+		if err == nil {
+			c.onWrite(ctx, w.written(), nil)
+			return
+		}
+		var asked []Written
+		for _, r := range puts {
+			asked = append(asked, Written{Key: r.Key(), Result: Failed})
+		}
+		for _, key := range deletes {
+			asked = append(asked, Written{Key: key, Result: Failed})
+		}
+		c.onWrite(ctx, asked, err)
+	}()
 	if c.store == nil {
 		return nil, &ReadOnlyError{}
 	}
-	w, err := c.newPuts(puts)
-	if err != nil {
+	if w, err = c.newPuts(puts); err != nil {
 		return nil, err
 	}
-	w.deletes = deletes
+	w.deletes, w.when = deletes, when
 	err = c.do(ctx, w)
 	return w.applied, err
 }
@@ -121,6 +140,7 @@ type write struct {
 	// What comes of it; to be read when done is closed.
 	done     chan struct{}
 	planned  []planned
+	also     []planned // what goes without having been named
 	applied  []Applied
 	restored Restored // with replace
 	err      error
@@ -132,6 +152,7 @@ func newWrite() *write { return &write{done: make(chan struct{})} }
 type planned struct {
 	item   *item
 	result Result
+	was    *item // nil where there was none
 }
 
 // put is a resource that is valid by itself.
@@ -202,7 +223,7 @@ func (w *write) plan(before resources, changes layer, now time.Time) error {
 	if w.replace {
 		return w.planReplace(before, changes)
 	}
-	w.planned = nil
+	w.planned, w.also = nil, nil
 	for _, p := range w.puts {
 		key := p.draft.Resource.Key()
 		if held := after.held[key]; held != nil {
@@ -242,7 +263,7 @@ func (w *write) planDeletes(after resources) error {
 		gone[key] = was
 	}
 	for _, key := range w.deletes {
-		w.planned = append(w.planned, planned{gone[key], Deleted})
+		w.planned = append(w.planned, planned{gone[key], Deleted, gone[key]})
 	}
 	return nil
 }
@@ -259,7 +280,7 @@ func planPut(after resources, p put, was *item, now time.Time) planned {
 	key := p.draft.Resource.Key()
 	stored := after.getStored(key)
 	if stored != nil && stored.content == p.draft.Content {
-		return planned{stored, Unchanged}
+		return planned{stored, Unchanged, stored}
 	}
 	created := now.UTC()
 	if stored != nil {
@@ -267,9 +288,9 @@ func planPut(after resources, p put, was *item, now time.Time) planned {
 	}
 	after.top()[key] = newItem(p, created, now.UTC())
 	if was != nil {
-		return planned{after.top()[key], Configured}
+		return planned{after.top()[key], Configured, was}
 	}
-	return planned{after.top()[key], Created}
+	return planned{after.top()[key], Created, nil}
 }
 
 // newItem is an item that is to be written.
@@ -300,7 +321,7 @@ func (w *write) planDelete(after resources, key api.Key) (*item, error) {
 		return nil, fmt.Errorf("%s: %w", key, ErrPrecondition)
 	}
 	if key.Kind == api.KindMesh {
-		if err := planMeshDelete(after, key); err != nil {
+		if err := w.planMeshDelete(after, key); err != nil {
 			return nil, err
 		}
 	}
@@ -309,7 +330,7 @@ func (w *write) planDelete(after resources, key api.Key) (*item, error) {
 }
 
 // planMeshDelete plans the deletion of what goes with a mesh.
-func planMeshDelete(after resources, key api.Key) error {
+func (w *write) planMeshDelete(after resources, key api.Key) error {
 	var dataplanes, held, others []string
 	var goes []api.Key
 	for k, it := range after.in(key.Name) {
@@ -334,6 +355,8 @@ func planMeshDelete(after resources, key api.Key) error {
 		return &ConflictError{Reason: fmt.Sprintf("the mesh %q has no Mesh to delete; it is there as long as something is in it: %s", key.Name, some(others))}
 	}
 	for _, k := range goes {
+		was := after.get(k)
+		w.also = append(w.also, planned{was, Deleted, was})
 		after.top()[k] = nil
 	}
 	return nil
@@ -355,15 +378,22 @@ func (w *write) planReplace(before resources, changes layer) error {
 	if len(w.restored.Replaced) > 0 && !w.force {
 		return &NotEmptyError{Stored: w.restored.Replaced}
 	}
-	for key := range before.allStored() {
-		changes[key] = nil
+	w.planned, w.also = nil, nil
+	stored := layer{}
+	for key, was := range before.allStored() {
+		changes[key], stored[key] = nil, was
 	}
 	for _, p := range w.puts {
 		w.restored.Restored[p.served.Kind]++
 		meta := p.served.Meta // of the backup
 		it := newItem(p, meta.CreationTime, meta.ModificationTime)
 		changes[it.key()] = it
-		w.planned = append(w.planned, planned{it, Configured})
+		w.planned = append(w.planned, planned{it, Configured, stored[it.key()]})
+	}
+	for key, was := range stored {
+		if changes[key] == nil {
+			w.also = append(w.also, planned{was, Deleted, was})
+		}
 	}
 	return nil
 }
@@ -373,4 +403,23 @@ func (w *write) finish() {
 	for _, p := range w.planned {
 		w.applied = append(w.applied, Applied{Entry: p.item.entry, Result: p.result})
 	}
+}
+
+// written is what became of each resource, those among them that went with a mesh.
+func (w *write) written() []Written {
+	var all []Written
+	for _, p := range slices.Concat(w.planned, w.also) {
+		one := Written{Key: p.item.key(), Result: p.result}
+		if p.was != nil {
+			one.Before = p.was.served
+		}
+		if p.result != Deleted {
+			one.After = p.item.served
+		}
+		if one.Result == Configured && p.was == nil {
+			one.Result = Created // of a backup
+		}
+		all = append(all, one)
+	}
+	return all
 }

@@ -84,11 +84,16 @@ func newSpec(kind Kind) proto.Message {
 // Whether the values make sense is not checked here.
 //
 // The time Parse takes is linear in the length of data, of which at most
-// MaxInputBytes are taken.
+// MaxInputBytes are taken, with at most 750,000 values; ParseCost is what
+// it takes of memory.
 func Parse(source string, data []byte) ([]*Resource, error) {
 	r := &reader{source: source, budget: len(data) + aliasBudget}
 	if len(data) > MaxInputBytes {
 		r.violations = Violations{tooLong(source, int64(len(data)))}
+		return nil, r.violations
+	}
+	if nodes := nodesAtMost(data); nodes > maxNodes {
+		r.fail("", nil, "has up to %d values, by its punctuation; at most %d are read: divide it", nodes, maxNodes)
 		return nil, r.violations
 	}
 	data = bytes.TrimPrefix(data, []byte("\uFEFF"))

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/semaphore"
+
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 )
 
@@ -34,14 +36,46 @@ func checkType(r *http.Request, types []string) error {
 	return nil
 }
 
-// readBody reads the body with resources.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// maxMemory is what the bodies of all requests together may take, read and
+// parsed: more than the most costly one does.
+const maxMemory = 256 << 20
+
+// readCopies is how often a body that is read is in memory, as its buffer grows.
+const readCopies = 3
+
+// allowance is the memory that one request has taken.
+type allowance struct {
+	of    *semaphore.Weighted
+	taken int64
+}
+
+// take says busy where there is not enough. Nobody waits: who waited would hold
+// what they have sent, and many could.
+func (a *allowance) take(bytes int64) error {
+	if !a.of.TryAcquire(bytes) {
+		return newProblem(http.StatusServiceUnavailable, "The requests at hand take all the memory there is for them; try again in a second").
+			with("Retry-After", "1")
+	}
+	a.taken += bytes
+	return nil
+}
+
+// free is to be called when the request is answered.
+func (a *allowance) free() { a.of.Release(a.taken) }
+
+// readBody reads the body with resources, and takes the memory for it and for
+// what is parsed of it.
+func (a *allowance) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if err := checkType(r, resourceTypes); err != nil {
 		return nil, err
 	}
 	from := limitedBody(w, r, api.MaxInputBytes)
+	from.allowance = a
 	data, _ := io.ReadAll(from)
-	return data, from.failed
+	if from.failed != nil {
+		return nil, from.failed
+	}
+	return data, a.take(api.ParseCost(data))
 }
 
 // body is what a client sends. What fails in that is the client's, or the
@@ -49,6 +83,8 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 type body struct {
 	from   io.Reader
 	failed error
+	// allowance, where there is one, is what the body takes memory from.
+	allowance *allowance
 }
 
 func limitedBody(w http.ResponseWriter, r *http.Request, limit int64) *body {
@@ -57,6 +93,12 @@ func limitedBody(w http.ResponseWriter, r *http.Request, limit int64) *body {
 
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.from.Read(p)
+	if b.allowance != nil {
+		if busy := b.allowance.take(int64(n) * readCopies); busy != nil {
+			b.failed = busy
+			return n, busy
+		}
+	}
 	var tooLong *http.MaxBytesError
 	switch {
 	case err == nil, errors.Is(err, io.EOF):

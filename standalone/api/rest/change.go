@@ -21,7 +21,7 @@ type change struct {
 	deletes []api.Key
 }
 
-func changeOf(w http.ResponseWriter, r *http.Request) (change, error) {
+func changeOf(w http.ResponseWriter, r *http.Request, memory *allowance) (change, error) {
 	var c change
 	for _, header := range []string{"If-Match", "If-None-Match"} {
 		if _, given := r.Header[header]; given {
@@ -40,7 +40,7 @@ func changeOf(w http.ResponseWriter, r *http.Request) (change, error) {
 		}
 		c.deletes = append(c.deletes, key)
 	}
-	body, err := readBody(w, r)
+	body, err := memory.readBody(w, r)
 	if err != nil || len(body) == 0 && len(c.deletes) > 0 {
 		return c, err
 	}
@@ -90,7 +90,9 @@ func kindNames() []string {
 }
 
 func (s *server) plan(w http.ResponseWriter, r *http.Request) error {
-	c, err := changeOf(w, r)
+	memory := s.allowance()
+	defer memory.free()
+	c, err := changeOf(w, r, memory)
 	if err != nil {
 		return err
 	}
@@ -107,7 +109,9 @@ func (s *server) plan(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) apply(w http.ResponseWriter, r *http.Request) error {
-	c, err := changeOf(w, r)
+	memory := s.allowance()
+	defer memory.free()
+	c, err := changeOf(w, r, memory)
 	if err != nil {
 		return err
 	}

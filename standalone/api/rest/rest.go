@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
 	"github.com/kuma-mirror/kuma-mirror/standalone/serve/host"
 	"github.com/kuma-mirror/kuma-mirror/standalone/source/catalog"
@@ -62,6 +64,7 @@ func newServer(o Options) *server {
 		log:      o.Log,
 		plans:    make(slots, 2),
 		restores: make(slots, 1),
+		memory:   semaphore.NewWeighted(maxMemory),
 	}
 	if s.config == nil {
 		s.config = struct{}{}
@@ -89,4 +92,8 @@ type server struct {
 	// plans and restores bound what takes all of a processor, or 256 MiB.
 	plans    slots
 	restores slots
+	// memory is that of the bodies of all requests, but for a restore's.
+	memory *semaphore.Weighted
 }
+
+func (s *server) allowance() *allowance { return &allowance{of: s.memory} }

@@ -23,7 +23,9 @@ func (s *server) put(k kind) func(http.ResponseWriter, *http.Request) error {
 				return err
 			}
 		}
-		resource, err := readResource(w, r, key)
+		memory := s.allowance()
+		defer memory.free()
+		resource, err := readResource(w, r, key, memory)
 		if err != nil {
 			return err
 		}
@@ -65,8 +67,8 @@ func (s *server) delete(k kind) func(http.ResponseWriter, *http.Request) error {
 }
 
 // readResource reads the one resource of a PUT, which has to be that of the URL.
-func readResource(w http.ResponseWriter, r *http.Request, key api.Key) (*api.Resource, error) {
-	body, err := readBody(w, r)
+func readResource(w http.ResponseWriter, r *http.Request, key api.Key, memory *allowance) (*api.Resource, error) {
+	body, err := memory.readBody(w, r)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
 	"github.com/kuma-mirror/kuma-mirror/standalone/serve/secure"
 )
 
@@ -27,6 +28,8 @@ type apiRoutes struct {
 	level *slog.LevelVar
 	log   *slog.Logger
 	ready *atomic.Bool
+	// stale is what is not in use as it is written.
+	stale func() []status.Stale
 	// profiles says whether pprof is there.
 	profiles bool
 }
@@ -98,11 +101,26 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // readyz says whether Envoys can be served: both listeners are open, and the
-// first resources are in place. It says no again when run ends.
-func (a apiRoutes) readyz(w http.ResponseWriter, _ *http.Request) {
+// first resources are in place. It says no again when run ends. With ?verbose it
+// counts what is stale, which keeps no Envoy from being served; names and reasons are
+// for who has a token.
+func (a apiRoutes) readyz(w http.ResponseWriter, r *http.Request) {
 	if !a.ready.Load() {
 		http.Error(w, "not ready: the first resources are not in place yet, or the host is ending", http.StatusServiceUnavailable)
 		return
+	}
+	if r.URL.Query().Has("verbose") {
+		n := map[status.StaleKind]int{}
+		for _, s := range a.stale() {
+			n[s.Kind]++
+		}
+		for _, kind := range status.StaleKinds() {
+			if n[kind] == 0 {
+				_, _ = fmt.Fprintf(w, "[+] %ss ok\n", kind)
+			} else {
+				_, _ = fmt.Fprintf(w, "[-] %ss: %d not in use as written; kuma-mirror status says why\n", kind, n[kind])
+			}
+		}
 	}
 	_, _ = io.WriteString(w, "ready\n")
 }

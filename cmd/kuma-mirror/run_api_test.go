@@ -11,6 +11,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
 )
 
 var _ = Describe("the routes of the API's server", func() {
@@ -36,6 +38,20 @@ var _ = Describe("the routes of the API's server", func() {
 		routes.ready.Store(true)
 		Expect(ask("GET", "/readyz").Code).To(Equal(200))
 		Expect(ask("HEAD", "/readyz").Code).To(Equal(200))
+	})
+
+	It("count what is not in use as it is written where that is asked for, and are ready nevertheless", func() {
+		routes.ready.Store(true)
+		routes.stale = func() []status.Stale {
+			return []status.Stale{{Kind: status.StaleFile, Name: "secret/path.yaml", Problems: []string{"secret"}}, {Kind: status.StaleFile}, {Kind: status.StaleDataplane}}
+		}
+		answer := ask("GET", "/readyz?verbose")
+		Expect(answer.Code).To(Equal(200))
+		Expect(answer.Body.String()).To(Equal("[-] files: 2 not in use as written; kuma-mirror status says why\n" +
+			"[+] resources ok\n" +
+			"[-] dataplanes: 1 not in use as written; kuma-mirror status says why\n" +
+			"ready\n"))
+		Expect(ask("GET", "/readyz").Body.String()).To(Equal("ready\n"))
 	})
 
 	It("have profiles where they are wanted alone", func() {

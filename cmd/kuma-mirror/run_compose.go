@@ -104,20 +104,22 @@ func newComposition(cmd *cobra.Command, o runOptions, log *slog.Logger, level *s
 		Log:           log,
 	})
 	mirrors := status.New(c.host)
+	stale := func() []status.Stale { return status.FindStale(source, resources, c.host) }
 	measured.Watch(metrics.Sources{
-		Host: c.host, Mirrors: mirrors.Snapshot, Catalog: resources, Files: source, Store: db,
+		Host: c.host, Mirrors: mirrors.Snapshot, Stale: stale, Catalog: resources, Files: source, Store: db,
 		CertificateExpiry: c.guard.CertificateExpiry,
 	})
 	if c.apiListener != nil {
 		c.api = c.guard.Server(measured.API(apiRoutes{
 			rest: rest.New(rest.Options{
-				Catalog: resources, Store: db, Host: c.host, Mirrors: mirrors.Mirrors, Inspect: mirrors.Inspect,
+				Catalog: resources, Store: db, Host: c.host, Mirrors: mirrors.Mirrors, Inspect: mirrors.Inspect, Stale: stale,
 				Version: thisBuild().version, Config: o.shown(), Log: log,
 			}),
 			metrics:  measured.Handler(),
 			level:    level,
 			log:      log,
 			ready:    c.ready,
+			stale:    stale,
 			profiles: secure.IsLoopback(o.guard.APIAddress),
 		}.handler()))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,6 +58,37 @@ var _ = Describe("kuma-mirror run", func() {
 		Expect(stdout).To(gbytes.Say("(?s)^ on " + address + " for 3 data planes of " + file + ", " + other + "\n" +
 			"  mesh default: backend, web\n  mesh shop: till\n" +
 			"Start the Envoy of one of them in another terminal:\n  kuma-mirror proxy --dataplane web --xds-address " + address + "\n$"))
+	})
+
+	It("says of a file that turns bad that what it held is in use, until it is mended", func(ctx SpecContext) {
+		ports := envoytest.FreePorts(2)
+		api := fmt.Sprintf("127.0.0.1:%d", ports[1])
+		startRun("-f", dir, "--xds-address", fmt.Sprintf("127.0.0.1:%d", ports[0]), "--api-address", api)
+		replace := func(content string) {
+			GinkgoHelper()
+			Expect(os.WriteFile(file+".new", []byte(content), 0o644)).To(Succeed())
+			Expect(os.Rename(file+".new", file)).To(Succeed())
+		}
+		check := func() ran { return runAlone(ctx, newStatusCommand(), "", "--address", "http://"+api, "--check") }
+		ready := func() string {
+			GinkgoHelper()
+			response, err := http.Get("http://" + api + "/readyz?verbose")
+			Expect(err).NotTo(HaveOccurred())
+			defer func() { _ = response.Body.Close() }()
+			body, err := io.ReadAll(response.Body)
+			Expect(err).NotTo(HaveOccurred())
+			return string(body)
+		}
+		Eventually(func() int { return check().code }).Should(Equal(exitOK))
+		Expect(ready()).To(Equal("[+] files ok\n[+] resources ok\n[+] dataplanes ok\nready\n"))
+
+		replace("type: [")
+		Eventually(func() int { return check().code }).Should(Equal(exitFailed))
+		Expect(check().stdout).To(HavePrefix("file " + file + " is not in use as written: not YAML"))
+		Expect(ready()).To(HavePrefix("[-] files: 1 not in use as written"))
+
+		replace(webAndBackend)
+		Eventually(func() int { return check().code }).Should(Equal(exitOK))
 	})
 
 	It("lists all that is wrong with the resources and serves nothing", func(ctx SpecContext) {

@@ -23,6 +23,7 @@ func newStatusCommand() *cobra.Command {
 		allMeshes bool
 		dataplane string
 		watch     bool
+		check     bool
 		interval  time.Duration
 	)
 	cmd := &cobra.Command{
@@ -33,16 +34,26 @@ many per cent it should copy and how many it does, copies a second, what was
 dropped and why, and how the shadow answers beside the primary. Where a mirror
 copies nothing, it says why.
 
+Below that it lists what is not in use as it is written: files that are bad,
+resources of the store that are not valid, data planes whose configuration is
+refused. What they were before is in use.
+
+--check is for scripts: it fails where a mirror should copy and does not, and where
+something is not in use as it is written.
+
 The figures are Envoy's own, of the last minute, or of the time since the mirror
 was changed. Envoys send them every two seconds. docs/status.md explains them.
 
 Exit codes:
   0  shown; with --watch, ended by SIGINT or SIGTERM
-  1  the host does not answer, or there is no such mesh or data plane
+  1  the host does not answer, or there is no such mesh or data plane; with --check:
+     a mirror that is not at 0 % is not active, or something is not in use as it is
+     written
   2  the command line is wrong`,
 		Example: `  kuma-mirror status
   kuma-mirror status --watch
   kuma-mirror status -A -o json
+  kuma-mirror status -A --check
   kuma-mirror status -m shop --dataplane till`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -66,7 +77,7 @@ Exit codes:
 			if watch {
 				err = v.watch(cmd.Context(), interval)
 			} else {
-				err = v.show(cmd.Context())
+				err = v.show(cmd.Context(), check)
 			}
 			return finish(err, func() error { return nil })
 		},
@@ -77,6 +88,8 @@ Exit codes:
 	cmd.Flags().BoolVarP(&allMeshes, "all-meshes", "A", false, "those of all meshes")
 	cmd.Flags().StringVar(&dataplane, "dataplane", "", "those of one data plane")
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show them again and again")
+	cmd.Flags().BoolVar(&check, "check", false, "fail where a mirror should copy and does not, or something is not in use as written")
+	cmd.MarkFlagsMutuallyExclusive("check", "watch")
 	cmd.Flags().DurationVar(&interval, "interval", 2*time.Second, "how often, with --watch")
 	cmd.MarkFlagsMutuallyExclusive("mesh", "all-meshes")
 	return cmd
@@ -118,7 +131,7 @@ func (v *statusView) watch(ctx context.Context, interval time.Duration) error {
 // again shows the mirrors in place of what was shown before, on a terminal, or
 // after it.
 func (v *statusView) again(ctx context.Context, first bool) error {
-	mirrors, err := v.mirrors(ctx)
+	mirrors, stale, err := v.read(ctx)
 	if err != nil {
 		return err
 	}
@@ -133,15 +146,49 @@ func (v *statusView) again(ctx context.Context, first bool) error {
 	if err != nil {
 		return err
 	}
-	return v.write(mirrors)
+	return v.write(mirrors, stale)
 }
 
-func (v *statusView) show(ctx context.Context) error {
-	mirrors, err := v.mirrors(ctx)
+// show shows the mirrors; check has it fail where something is not as it is written.
+func (v *statusView) show(ctx context.Context, check bool) error {
+	mirrors, stale, err := v.read(ctx)
 	if err != nil {
 		return err
 	}
-	return v.write(mirrors)
+	if err := v.write(mirrors, stale); err != nil || !check {
+		return err
+	}
+	idle := 0
+	for i := range mirrors {
+		if s := mirrors[i].State; s != status.Active && s != status.Off {
+			idle++
+		}
+	}
+	var wrong []string
+	if idle > 0 {
+		wrong = append(wrong, fmt.Sprintf("%s should copy and do not", count(idle, "mirror")))
+	}
+	if len(stale) > 0 {
+		wrong = append(wrong, fmt.Sprintf("not in use as written: %d of files, resources and data planes", len(stale)))
+	}
+	if len(wrong) > 0 {
+		return errors.New(strings.Join(wrong, "; "))
+	}
+	return nil
+}
+
+// read returns the mirrors, and what is stale: files, and of what belongs to a mesh
+// or a data plane that which is asked for.
+func (v *statusView) read(ctx context.Context) ([]status.Mirror, []status.Stale, error) {
+	mirrors, err := v.mirrors(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	stale, err := v.client.Stale(ctx)
+	return mirrors, slices.DeleteFunc(stale, func(s status.Stale) bool {
+		return s.Mesh != "" && v.mesh != "" && s.Mesh != v.mesh ||
+			s.Kind == status.StaleDataplane && v.dataplane != "" && s.Name != v.dataplane
+	}), err
 }
 
 func (v *statusView) mirrors(ctx context.Context) ([]status.Mirror, error) {
@@ -168,25 +215,37 @@ func (v *statusView) mirrors(ctx context.Context) ([]status.Mirror, error) {
 	return nil, fmt.Errorf("data plane %q has no mirrors; these have: %s", v.dataplane, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 }
 
-// mirrorList is what -o json and -o yaml print: what the API answers.
+// mirrorList is what -o json and -o yaml print: what the API answers at /mirrors,
+// and at /stale.
 type mirrorList struct {
 	Total int             `json:"total"`
 	Items []status.Mirror `json:"items"`
+	// Stale is what is not in use as it is written.
+	Stale []status.Stale `json:"stale"`
 }
 
-func (v *statusView) write(mirrors []status.Mirror) error {
+func (v *statusView) write(mirrors []status.Mirror, stale []status.Stale) error {
 	if v.format != "table" {
-		return writeData(v.out, v.format, mirrorList{Total: len(mirrors), Items: mirrors})
+		return writeData(v.out, v.format, mirrorList{Total: len(mirrors), Items: mirrors, Stale: stale})
 	}
 	if len(mirrors) == 0 {
 		where := fmt.Sprintf("in mesh %q", v.mesh)
 		if v.allMeshes {
 			where = "in any mesh"
 		}
-		_, err := fmt.Fprintf(v.errs, "There are no mirrors %s.\n", where)
+		if _, err := fmt.Fprintf(v.errs, "There are no mirrors %s.\n", where); err != nil {
+			return err
+		}
+	} else if err := writeMirrors(v.out, mirrors, v.allMeshes, time.Now()); err != nil {
 		return err
 	}
-	return writeMirrors(v.out, mirrors, v.allMeshes, time.Now())
+	paint, out := painter(v.out), &printer{w: v.out}
+	for _, s := range stale {
+		for _, problem := range s.Problems {
+			out.printf("%s is not in use as written: %s\n", paint(red, string(s.Kind)+" "+s.Name), problem)
+		}
+	}
+	return out.err
 }
 
 // writeMirrors prints the table, and below it what does not fit in.

@@ -18,12 +18,17 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
 )
 
-// mirrorsOf serves mirrors as a host does, by the path that is asked for.
-func mirrorsOf(mirrors map[string][]status.Mirror) string {
+// mirrorsOf serves mirrors as a host does, by the path that is asked for, and what
+// is stale.
+func mirrorsOf(mirrors map[string][]status.Mirror, stale ...status.Stale) string {
 	GinkgoHelper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		items, ok := mirrors[r.URL.Path]
 		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/stale" {
+			_ = json.NewEncoder(w).Encode(map[string]any{"total": len(stale), "items": append([]status.Stale{}, stale...), "next": nil})
+			return
+		}
 		if !ok {
 			w.WriteHeader(http.StatusNotFound)
 			_, _ = w.Write([]byte(`{"status": 404, "title": "Could not retrieve the mirrors", "detail": "Not found", "missing": "Mesh/nowhere"}`))
@@ -131,6 +136,54 @@ var _ = Describe("kuma-mirror status", func() {
 		Expect(r.stderr).To(ContainSubstring("nor has any other"))
 	})
 
+	Describe("with what is not in use as it is written", func() {
+		file := status.Stale{Kind: status.StaleFile, Name: "conf/route.yaml", Problems: []string{"is not YAML", "and more"}}
+		resource := status.Stale{Kind: status.StaleResource, Mesh: "shop", Name: "TrafficRoute r", Problems: []string{"is not valid"}}
+		till := status.Stale{Kind: status.StaleDataplane, Mesh: "default", Name: "till", Problems: []string{"its Envoy refuses it"}}
+		well := []status.Mirror{all[0], all[2]}
+		ask := func(ctx context.Context, mirrors []status.Mirror, stale []status.Stale, args ...string) ran {
+			GinkgoHelper()
+			address := mirrorsOf(map[string][]status.Mirror{"/meshes/default/mirrors": mirrors, "/mirrors": mirrors}, stale...)
+			return runAlone(ctx, newStatusCommand(), "", append([]string{"--address", address}, args...)...)
+		}
+
+		It("lists files, and what is of the mesh and the data plane", func(ctx SpecContext) {
+			stale := []status.Stale{file, resource, till}
+			r := ask(ctx, well, stale)
+			Expect(r.code).To(Equal(exitOK))
+			Expect(r.stdout).To(HaveSuffix("\n2 mirrors: 1 active, 1 off\n" +
+				"file conf/route.yaml is not in use as written: is not YAML\n" +
+				"file conf/route.yaml is not in use as written: and more\n" +
+				"dataplane till is not in use as written: its Envoy refuses it\n"))
+			Expect(ask(ctx, well, stale, "-A").stdout).To(ContainSubstring("resource TrafficRoute r is not in use as written: is not valid\n"))
+			Expect(ask(ctx, well, stale, "--dataplane", "web").stdout).NotTo(ContainSubstring("till"))
+			Expect(ask(ctx, nil, stale).stdout).To(HavePrefix("file conf/route.yaml"))
+
+			var list struct{ Stale []status.Stale }
+			Expect(json.Unmarshal([]byte(ask(ctx, well, stale, "-A", "-o", "json").stdout), &list)).To(Succeed())
+			Expect(list.Stale).To(Equal(stale))
+		})
+
+		DescribeTable("--check fails for it, and for mirrors that should copy and do not",
+			func(ctx SpecContext, mirrors []status.Mirror, stale []status.Stale, message string) {
+				r := ask(ctx, mirrors, stale, "--check")
+				Expect(r.stdout).NotTo(BeEmpty())
+				if message == "" {
+					Expect(r.stderr).To(BeEmpty())
+					Expect(r.code).To(Equal(exitOK))
+					return
+				}
+				Expect(r.stderr).To(Equal("Error: " + message + "\n"))
+				Expect(r.code).To(Equal(exitFailed))
+			},
+			Entry("all is well: active, or at 0 %", well, nil, ""),
+			Entry("a mirror is not active", all, nil, "2 mirrors should copy and do not"),
+			Entry("a file is bad", well, []status.Stale{file}, "not in use as written: 1 of files, resources and data planes"),
+			Entry("both", all, []status.Stale{file, till}, "2 mirrors should copy and do not; not in use as written: 2 of files, resources and data planes"),
+			Entry("what is bad is of another mesh", well, []status.Stale{resource}, ""),
+		)
+	})
+
 	DescribeTable("is refused for a wrong command line", func(ctx SpecContext, message string, args ...string) {
 		r := show(ctx, args...)
 		Expect(r.code).To(Equal(exitUsage))
@@ -140,6 +193,7 @@ var _ = Describe("kuma-mirror status", func() {
 		Entry("an interval without --watch", "--interval is for --watch alone", "--interval", "5s"),
 		Entry("an interval that is too short", "100ms or more", "-w", "--interval", "1ms"),
 		Entry("a format", "table", "-o", "xml"),
+		Entry("a check that never ends", "check", "--check", "-w"),
 		Entry("both a mesh and all", "mesh", "-m", "a", "-A"),
 		Entry("an argument", "unknown command", "web"),
 	)
@@ -152,7 +206,11 @@ var _ = Describe("kuma-mirror status", func() {
 		It("goes on until it is interrupted, though the host be away in between", func(ctx SpecContext) {
 			var asked atomic.Int32
 			watching, end := context.WithCancel(ctx)
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/stale" {
+					_, _ = w.Write([]byte("{}"))
+					return
+				}
 				switch asked.Add(1) {
 				case 2:
 					w.WriteHeader(http.StatusServiceUnavailable)
@@ -172,7 +230,11 @@ var _ = Describe("kuma-mirror status", func() {
 		It("writes documents one after the other", func(ctx SpecContext) {
 			var asked atomic.Int32
 			watching, end := context.WithCancel(ctx)
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/stale" {
+					_, _ = w.Write([]byte("{}"))
+					return
+				}
 				if asked.Add(1) == 3 {
 					end()
 				}

@@ -15,22 +15,28 @@ func (c *Client) Mirrors(ctx context.Context, mesh string) ([]status.Mirror, err
 	if mesh != "" {
 		path = "/meshes/" + url.PathEscape(mesh) + path
 	}
-	return c.mirrors(ctx, path)
+	return pages[status.Mirror](ctx, c, path)
+}
+
+// Stale returns what is not in use as it is written.
+func (c *Client) Stale(ctx context.Context) ([]status.Stale, error) {
+	return pages[status.Stale](ctx, c, "/stale")
 }
 
 // InspectMirrors returns the mirrors of one data plane, with what Envoy is given
 // for them.
 func (c *Client) InspectMirrors(ctx context.Context, mesh, dataplane string) ([]status.Mirror, error) {
-	return c.mirrors(ctx, "/meshes/"+url.PathEscape(mesh)+"/dataplanes/"+url.PathEscape(dataplane)+"/mirrors")
+	return pages[status.Mirror](ctx, c, "/meshes/"+url.PathEscape(mesh)+"/dataplanes/"+url.PathEscape(dataplane)+"/mirrors")
 }
 
-func (c *Client) mirrors(ctx context.Context, path string) ([]status.Mirror, error) {
-	all := []status.Mirror{}
+// pages returns the items of all pages of a list.
+func pages[T any](ctx context.Context, c *Client, path string) ([]T, error) {
+	all := []T{}
 	query := url.Values{"size": {strconv.Itoa(pageSize)}}
 	for {
 		var page struct {
-			Items []status.Mirror `json:"items"`
-			Next  *string         `json:"next"`
+			Items []T     `json:"items"`
+			Next  *string `json:"next"`
 		}
 		if err := c.GetJSON(ctx, path, query, &page); err != nil {
 			return nil, err

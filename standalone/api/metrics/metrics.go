@@ -41,6 +41,8 @@ type Sources struct {
 	Host *host.Host
 	// Mirrors are all there are; see status.Status.Snapshot.
 	Mirrors func() []status.Mirror
+	// Stale is what is not in use as it is written; see status.FindStale.
+	Stale   func() []status.Stale
 	Catalog *catalog.Catalog
 	Files   *files.Source
 	Store   *store.Store
@@ -82,6 +84,9 @@ func (m *Metrics) Watch(s Sources) {
 	}
 	if s.Mirrors != nil {
 		m.registry.MustRegister(newMirrorMetrics(s.Mirrors))
+	}
+	if s.Stale != nil {
+		m.registry.MustRegister(newStaleMetrics(s.Stale))
 	}
 	if s.Catalog != nil {
 		m.registry.MustRegister(newCatalogMetrics(s.Catalog))

@@ -10,6 +10,14 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
 )
 
+var _ = Describe("the metric of what is stale", func() {
+	It("counts by kind", func() {
+		stale := []status.Stale{{Kind: status.StaleFile}, {Kind: status.StaleFile}, {Kind: status.StaleDataplane}}
+		Expect(scrapeOf(newStaleMetrics(func() []status.Stale { return stale }))).To(ConsistOf(
+			`kuma_mirror_stale{kind="file"} 2`, `kuma_mirror_stale{kind="resource"} 0`, `kuma_mirror_stale{kind="dataplane"} 1`))
+	})
+})
+
 var _ = Describe("the metrics of mirrors", func() {
 	row := func(dataplane string, change ...func(*status.Mirror)) status.Mirror {
 		m := status.Mirror{

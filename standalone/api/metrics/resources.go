@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
 	"github.com/kuma-mirror/kuma-mirror/standalone/source/catalog"
 	"github.com/kuma-mirror/kuma-mirror/standalone/source/files"
 )
@@ -34,6 +35,30 @@ func (m *catalogMetrics) Collect(to chan<- prometheus.Metric) {
 		}
 		to <- gauge(m.resources, float64(file), string(kind), "file")
 		to <- gauge(m.resources, float64(written), string(kind), "api")
+	}
+}
+
+// staleMetrics are about what is not in use as it is written.
+type staleMetrics struct {
+	find  func() []status.Stale
+	stale *prometheus.Desc
+}
+
+func newStaleMetrics(find func() []status.Stale) *staleMetrics {
+	return &staleMetrics{find: find, stale: desc("stale", "What is not in use as it is written: files, resources of the store, data planes.", "kind")}
+}
+
+// Describe implements prometheus.Collector.
+func (m *staleMetrics) Describe(to chan<- *prometheus.Desc) { to <- m.stale }
+
+// Collect implements prometheus.Collector.
+func (m *staleMetrics) Collect(to chan<- prometheus.Metric) {
+	n := map[status.StaleKind]int{}
+	for _, s := range m.find() {
+		n[s.Kind]++
+	}
+	for _, kind := range status.StaleKinds() {
+		to <- gauge(m.stale, float64(n[kind]), string(kind))
 	}
 }
 

@@ -12,18 +12,33 @@ import (
 )
 
 func (s *server) listMirrors(w http.ResponseWriter, r *http.Request) error {
-	return s.answerMirrors(w, r, func(start, size int) ([]status.Mirror, int, error) {
+	return answerNumbered(s, w, r, func(start, size int) ([]status.Mirror, int, error) {
 		if s.mirrors == nil {
 			return nil, 0, nil
 		}
 		all, err := s.mirrors(r.Context(), r.PathValue("mesh"))
-		rest := all[min(start, len(all)):]
-		return rest[:min(size, len(rest))], len(all), err
+		return cut(all, start, size), len(all), err
 	})
 }
 
+func (s *server) listStale(w http.ResponseWriter, r *http.Request) error {
+	return answerNumbered(s, w, r, func(start, size int) ([]status.Stale, int, error) {
+		if s.stale == nil {
+			return nil, 0, nil
+		}
+		all := s.stale()
+		return cut(all, start, size), len(all), nil
+	})
+}
+
+// cut returns size of all, or less, from start on.
+func cut[T any](all []T, start, size int) []T {
+	rest := all[min(start, len(all)):]
+	return rest[:min(size, len(rest))]
+}
+
 func (s *server) inspectMirrors(w http.ResponseWriter, r *http.Request) error {
-	return s.answerMirrors(w, r, func(start, size int) ([]status.Mirror, int, error) {
+	return answerNumbered(s, w, r, func(start, size int) ([]status.Mirror, int, error) {
 		key := api.Key{Kind: api.KindDataplane, Mesh: r.PathValue("mesh"), Name: r.PathValue("name")}
 		if _, ok := s.catalog.Get(key); !ok {
 			return nil, 0, &catalog.NotFoundError{Key: key}
@@ -39,9 +54,9 @@ func (s *server) inspectMirrors(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// answerMirrors answers with the page of mirrors that is asked for, which read
+// answerNumbered answers with the page of items that is asked for, which read
 // returns together with how many there are.
-func (s *server) answerMirrors(w http.ResponseWriter, r *http.Request, read func(start, size int) ([]status.Mirror, int, error)) error {
+func answerNumbered[T any](s *server, w http.ResponseWriter, r *http.Request, read func(start, size int) ([]T, int, error)) error {
 	page, err := pageOf(r)
 	if err != nil {
 		return err
@@ -52,13 +67,13 @@ func (s *server) answerMirrors(w http.ResponseWriter, r *http.Request, read func
 	if err := s.requireMesh(r); err != nil {
 		return err
 	}
-	mirrors, total, err := read(page.start, page.size)
+	items, total, err := read(page.start, page.size)
 	if err != nil {
 		return err
 	}
 	next := ""
-	if end := page.start + len(mirrors); end < total && len(mirrors) > 0 {
+	if end := page.start + len(items); end < total && len(items) > 0 {
 		next = strconv.Itoa(end)
 	}
-	return writeJSON(w, http.StatusOK, list[status.Mirror]{Total: total, Items: append([]status.Mirror{}, mirrors...), Next: nextLink(r, next)})
+	return writeJSON(w, http.StatusOK, list[T]{Total: total, Items: append([]T{}, items...), Next: nextLink(r, next)})
 }

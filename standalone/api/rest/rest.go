@@ -36,6 +36,9 @@ type Options struct {
 	// none. Its error is generate.ErrNoDataplane where there is no such data
 	// plane.
 	Inspect func(ctx context.Context, mesh, dataplane string, start, size int) ([]status.Mirror, int, error)
+	// Stale gives what is not in use as it is written, always in the same
+	// order; nil means that there is nothing.
+	Stale func() []status.Stale
 	// Version of this program, as `kuma-mirror version` prints it.
 	Version string
 	// Config is what GET /config answers, as JSON; nil is an empty object. It
@@ -58,6 +61,7 @@ func newServer(o Options) *server {
 		streams:  streams{byNode: map[string]subscriptionStatus{}, open: map[string]int{}},
 		mirrors:  o.Mirrors,
 		inspect:  o.Inspect,
+		stale:    o.Stale,
 		index:    newIndex(o.Version),
 		started:  time.Now().UTC(),
 		config:   o.Config,
@@ -85,6 +89,7 @@ type server struct {
 	streams  streams
 	mirrors  func(ctx context.Context, mesh string) ([]status.Mirror, error)
 	inspect  func(ctx context.Context, mesh, dataplane string, start, size int) ([]status.Mirror, int, error)
+	stale    func() []status.Stale
 	index    index
 	started  time.Time
 	config   any

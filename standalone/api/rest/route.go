@@ -55,6 +55,7 @@ func (s *server) routes() map[string]methods {
 		"/policies":     {http.MethodGet: reads("Could not retrieve the policies", s.getPolicies)},
 		"/openapi.yaml": {http.MethodGet: reads("Could not retrieve the OpenAPI document", s.getOpenAPI)},
 
+		"/stale":                 {http.MethodGet: reads("Could not retrieve what is stale", s.listStale)},
 		"/mirrors":               {http.MethodGet: reads("Could not retrieve the mirrors", s.listMirrors)},
 		"/meshes/{mesh}/mirrors": {http.MethodGet: reads("Could not retrieve the mirrors", s.listMirrors)},
 

@@ -111,6 +111,8 @@ func (c *Catalog) storedItem(r store.Record) *item {
 	}
 	if len(violations) == 0 {
 		it.served = served
+	} else {
+		it.violations = violations
 	}
 	return it
 }
@@ -218,6 +220,20 @@ func (c *Catalog) InUse() []*api.Resource {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.servedResources()
+}
+
+// Invalid returns what is wrong with the resources of the store that are not in use
+// because this version finds them invalid.
+func (c *Catalog) Invalid() map[api.Key]api.Violations {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	invalid := map[api.Key]api.Violations{}
+	for key, it := range c.written() {
+		if len(it.violations) > 0 {
+			invalid[key] = it.violations
+		}
+	}
+	return invalid
 }
 
 // Get returns the resource of that key, where there is one in use.

@@ -550,10 +550,12 @@ conf:
 		writeUnchecked(w, parse("type: TrafficRoute\nname: x\n")[0])
 		w.reopen()
 		Expect(w.log).To(gbytes.Say("not valid to this version.*TrafficRoute.*x.*sources"))
+		Expect(w.Invalid()).To(HaveLen(1))
 		w.serves("ExternalService default/a=one", defaultMesh)
 		w.lists(api.KindTrafficRoute, "TrafficRoute default/x")
 		w.put(route("default", "x"))
 		w.serves("ExternalService default/a=one", defaultMesh, "TrafficRoute default/x")
+		Expect(w.Invalid()).To(BeEmpty())
 	})
 
 	Describe("with many at once", func() {

@@ -16,6 +16,8 @@ type item struct {
 	entry Entry
 	// served is the resource decoded; nil where it is not valid.
 	served *api.Resource
+	// violations say why, of one of the store.
+	violations api.Violations
 	// content is store.Record.Content; empty for one of a file.
 	content string
 	// draft is what is to be written; nil once it is.

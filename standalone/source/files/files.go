@@ -98,6 +98,8 @@ type Status struct {
 	Resources int
 	// Problems with what the file holds now; empty when that is in use.
 	Problems api.Violations
+	// Since is when there were none yet; zero when there are none.
+	Since time.Time
 }
 
 // Open reads paths, files and directories, and begins to watch them; it waits for
@@ -208,7 +210,7 @@ func (s *Source) Status() []Status {
 		f := s.files[path]
 		status := Status{Path: path, Resources: len(f.good)}
 		if f.problem != nil {
-			status.Problems = f.problem.violations
+			status.Problems, status.Since = f.problem.violations, f.problem.since
 		}
 		all = append(all, status)
 	}

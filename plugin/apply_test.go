@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -112,14 +113,23 @@ func addListener(rs *xds.ResourceSet, name string, filter proto.Message) {
 	}})
 }
 
-// mirrored returns, per route of the listener's table, the clusters it mirrors to.
+// routesOf returns the routes for requests that are not copies themselves.
+func routesOf(manager *hcm.HttpConnectionManager) []*route.Route {
+	return slices.DeleteFunc(manager.GetRouteConfig().GetVirtualHosts()[0].GetRoutes(), func(r *route.Route) bool {
+		return slices.ContainsFunc(r.GetMatch().GetHeaders(), func(h *route.HeaderMatcher) bool {
+			return h.GetName() == xds.MarkHeader && h.GetPresentMatch()
+		})
+	})
+}
+
+// mirrored returns, per such route of the listener's table, the clusters it mirrors to.
 func mirrored(rs *xds.ResourceSet, name string) [][]string {
 	GinkgoHelper()
 	l := rs.Get((*listener.Listener)(nil), name).Resource.(*listener.Listener)
 	manager := &hcm.HttpConnectionManager{}
 	Expect(l.FilterChains[0].Filters[0].GetTypedConfig().UnmarshalTo(manager)).To(Succeed())
 	var out [][]string
-	for _, r := range manager.GetRouteConfig().GetVirtualHosts()[0].GetRoutes() {
+	for _, r := range routesOf(manager) {
 		var clusters []string
 		for _, p := range r.GetRoute().GetRequestMirrorPolicies() {
 			clusters = append(clusters, p.GetCluster())
@@ -289,7 +299,8 @@ var _ = Describe("Apply", func() {
 		l := rs.Listeners()[0]
 		manager := &hcm.HttpConnectionManager{}
 		Expect(l.FilterChains[0].Filters[0].GetTypedConfig().UnmarshalTo(manager)).To(Succeed())
-		for _, r := range manager.GetRouteConfig().GetVirtualHosts()[0].GetRoutes() {
+		manager.GetRouteConfig().GetVirtualHosts()[0].Routes = routesOf(manager)
+		for _, r := range routesOf(manager) {
 			r.GetRoute().RequestMirrorPolicies = nil
 		}
 		Expect(l.FilterChains[0].Filters[0].GetTypedConfig().MarshalFrom(manager)).To(Succeed())
@@ -344,7 +355,7 @@ var _ = Describe("Apply", func() {
 		})), host)
 		manager := &hcm.HttpConnectionManager{}
 		Expect(rs.Listeners()[0].FilterChains[0].Filters[0].GetTypedConfig().UnmarshalTo(manager)).To(Succeed())
-		policy := manager.GetRouteConfig().GetVirtualHosts()[0].GetRoutes()[0].GetRoute().GetRequestMirrorPolicies()[0]
+		policy := routesOf(manager)[0].GetRoute().GetRequestMirrorPolicies()[0]
 		Expect(policy.GetHostRewriteLiteral()).To(Equal("shadow.example"))
 	})
 

@@ -56,6 +56,7 @@ func (c *checker) mirror(at api.Path, m *api.TrafficRoute_Mirror) {
 	}
 	c.limits(at.Field("limits"), m.GetLimits())
 	c.copyHeaders(at.Field("requestHeaders"), m.GetRequestHeaders(), at.Field("host"))
+	c.mark(at.Field("requestHeaders"), m.GetRequestHeaders(), true)
 	c.body(at, m)
 	if h := m.GetHost(); h != nil {
 		c.mirrorHost(at.Field("host"), h)

@@ -15,6 +15,7 @@ func (c *checker) modify(at api.Path, modify *api.TrafficRoute_Http_Modify, matc
 	}
 	host := at.Field("host")
 	c.headers(at.Field("requestHeaders"), modify.GetRequestHeaders(), host)
+	c.mark(at.Field("requestHeaders"), modify.GetRequestHeaders(), false)
 	c.headers(at.Field("responseHeaders"), modify.GetResponseHeaders(), host)
 }
 

@@ -259,6 +259,7 @@ var _ = Describe("An entry of conf.http", func() {
 		Entry("a host from the path", `modify: {host: {fromPath: {pattern: "/(.*)", substitution: '\1.example'}}}`),
 		Entry("a host", `modify: {host: {value: "backend_default_svc_80.mesh:80"}}`),
 		Entry("headers", `modify: {requestHeaders: {add: [{name: X-A, value: "a b", append: true}], remove: [{name: x-b}]}, responseHeaders: {add: [{name: x, value: ä}]}}`),
+		Entry("copies without their mark", `mirror: {destination: {kuma.io/service: s}, requestHeaders: {remove: [{name: X-Kuma-Mirror-Copy}]}}`),
 		Entry("percent signs and commands in headers", `modify: {requestHeaders: {add: [
 			{name: x, value: "50%%"}, {name: x, value: "%REQ(x-user?:path):10% of %PROTOCOL%%%"}, {name: x, value: "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%"},
 			{name: x, value: "%DYNAMIC_METADATA(a:b)%"}, {name: x, value: "%%PROTOCOL%%"}, {name: x, value: "%DOWNSTREAM_REMOTE_ADDRESS%"}]}}`),
@@ -304,6 +305,9 @@ var _ = Describe("An entry of conf.http", func() {
 		Entry("an empty host", `modify: {host: {value: ""}}`, "modify.host.value", "must be a host name"),
 		Entry("the host as a header", `modify: {requestHeaders: {add: [{name: Host, value: a}]}}`, "modify.requestHeaders.add[0].name", "use conf.http[0].modify.host"),
 		Entry("a pseudo-header", `modify: {responseHeaders: {remove: [{name: ":status"}]}}`, "modify.responseHeaders.remove[0].name", "pseudo-headers"),
+		Entry("the mark of copies, added to requests", `modify: {requestHeaders: {add: [{name: X-Kuma-Mirror-Copy, value: a}]}}`, "modify.requestHeaders.add[0].name", "only requestHeaders.remove of a mirror may name it"),
+		Entry("the mark of copies, taken off requests", `modify: {requestHeaders: {remove: [{name: x-kuma-mirror-copy}]}}`, "modify.requestHeaders.remove[0].name", "only requestHeaders.remove of a mirror may name it"),
+		Entry("the mark of copies, added to a copy", `mirror: {destination: {kuma.io/service: s}, requestHeaders: {add: [{name: x-kuma-mirror-copy, value: a}]}}`, "mirror.requestHeaders.add[0].name", "only requestHeaders.remove of a mirror may name it"),
 		Entry("a header without a name", `modify: {requestHeaders: {remove: [{}]}}`, "modify.requestHeaders.remove[0].name", "not the name of a header"),
 		Entry("a name that is no HTTP", `modify: {requestHeaders: {add: [{name: "x:", value: a}]}}`, "modify.requestHeaders.add[0].name", "not the name of a header"),
 		Entry("a line break in a name", `modify: {requestHeaders: {add: [{name: "x\n", value: a}]}}`, "modify.requestHeaders.add[0].name", "not the name of a header"),

@@ -18,7 +18,7 @@ func Policy(m *api.TrafficRoute_Mirror, cluster, authority string) *route.RouteA
 	policy := &route.RouteAction_RequestMirrorPolicy{
 		Cluster:                 cluster,
 		RuntimeFraction:         fraction(percentage),
-		RequestHeadersMutations: headerMutations(m.GetRequestHeaders()),
+		RequestHeadersMutations: append(headerMutations(m.GetRequestHeaders()), mark(m.GetRequestHeaders())...),
 	}
 	setHost(policy, m.GetHost(), authority)
 	return policy

@@ -96,11 +96,28 @@ var _ = Describe("the mirror policy of a route", func() {
 			Remove: []*api.TrafficRoute_Http_Modify_Headers_Remove{{Name: "authorization"}},
 		}
 		mutations := xds.Policy(m, "shadow", "").GetRequestHeadersMutations()
-		Expect(mutations).To(HaveLen(3))
+		Expect(mutations).To(HaveLen(4), "the mark is the last")
 		Expect(mutations[0].GetAppend().GetHeader().GetKey()).To(Equal("x-mirrored"))
 		Expect(mutations[0].GetAppend().GetHeader().GetValue()).To(Equal("true"))
 		Expect(mutations[0].GetAppend().GetAppendAction()).To(Equal(core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
 		Expect(mutations[1].GetAppend().GetAppendAction()).To(Equal(core.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD))
 		Expect(mutations[2].GetRemove()).To(Equal("authorization"))
+	})
+
+	It("marks the copy, in place of a mark that is there", func() {
+		mutations := xds.Policy(percent(1), "shadow", "").GetRequestHeadersMutations()
+		Expect(mutations).To(HaveLen(1))
+		Expect(mutations[0].GetAppend().GetHeader().GetKey()).To(Equal("x-kuma-mirror-copy"))
+		Expect(mutations[0].GetAppend().GetAppendAction()).To(Equal(core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
+	})
+
+	It("leaves the mark out where the mirror removes it, in any case", func() {
+		m := percent(100)
+		m.RequestHeaders = &api.TrafficRoute_Http_Modify_Headers{
+			Remove: []*api.TrafficRoute_Http_Modify_Headers_Remove{{Name: "X-Kuma-Mirror-Copy"}},
+		}
+		mutations := xds.Policy(m, "shadow", "").GetRequestHeadersMutations()
+		Expect(mutations).To(HaveLen(1))
+		Expect(mutations[0].GetRemove()).To(Equal("X-Kuma-Mirror-Copy"))
 	})
 })

@@ -41,11 +41,11 @@ type Tables struct {
 	tables []*table
 }
 
-// table is one RouteConfiguration, and how to give its routes mirror policies.
+// table is one RouteConfiguration, which others may share, and how to replace it.
 type table struct {
 	config *route.RouteConfiguration
-	// pack prepares the table with policies; store puts it in place.
-	pack func(policies [][]*route.RouteAction_RequestMirrorPolicy) (store func(), err error)
+	// pack prepares another one; store puts it in place.
+	pack func(*route.RouteConfiguration) (store func(), err error)
 }
 
 // FindTables returns the route tables of the listener, be they inline in its
@@ -77,26 +77,20 @@ func FindTables(rs *ResourceSet, name string, entries []Entry) (*Tables, error) 
 }
 
 // Inject gives route i of every table the mirror policies of entry i, in place
-// of those it had from an earlier Inject; policies of others are kept. Nothing
-// else of the table changes, and where there is an error no table does.
+// of those it had from an earlier Inject; policies of others are kept. Before
+// each route with policies there is then one more, for requests that are copies
+// themselves. Nothing else of the table changes, and where there is an error no
+// table does.
 func (t *Tables) Inject(policies [][]*route.RouteAction_RequestMirrorPolicy) error {
 	var stores []func()
 	for _, table := range t.tables {
-		routes := table.config.GetVirtualHosts()[0].GetRoutes()
-		all := make([][]*route.RouteAction_RequestMirrorPolicy, len(routes))
-		same := true
-		for i, r := range routes {
-			have := r.GetRoute().GetRequestMirrorPolicies()
-			others := slices.DeleteFunc(slices.Clone(have), func(p *route.RouteAction_RequestMirrorPolicy) bool {
-				return t.rs.IsMirror(p.GetCluster())
-			})
-			all[i] = append(others, policies[i]...)
-			same = same && slices.EqualFunc(have, all[i], func(a, b *route.RouteAction_RequestMirrorPolicy) bool { return proto.Equal(a, b) })
-		}
-		if same {
+		config := proto.Clone(table.config).(*route.RouteConfiguration)
+		host := config.GetVirtualHosts()[0]
+		host.Routes = t.mirrored(withoutTwins(host.GetRoutes()), policies)
+		if proto.Equal(config, table.config) {
 			continue
 		}
-		store, err := table.pack(all)
+		store, err := table.pack(config)
 		if err != nil {
 			return err
 		}
@@ -108,11 +102,22 @@ func (t *Tables) Inject(policies [][]*route.RouteAction_RequestMirrorPolicy) err
 	return nil
 }
 
-// setPolicies gives route i of a table the mirror policies all[i].
-func setPolicies(config *route.RouteConfiguration, all [][]*route.RouteAction_RequestMirrorPolicy) {
-	for i, r := range config.GetVirtualHosts()[0].GetRoutes() {
-		r.GetRoute().RequestMirrorPolicies = all[i]
+// mirrored gives routes, which it changes, their policies and twins.
+func (t *Tables) mirrored(routes []*route.Route, policies [][]*route.RouteAction_RequestMirrorPolicy) []*route.Route {
+	var out []*route.Route
+	for i, r := range routes {
+		others := slices.DeleteFunc(r.GetRoute().GetRequestMirrorPolicies(), func(p *route.RouteAction_RequestMirrorPolicy) bool {
+			return t.rs.IsMirror(p.GetCluster())
+		})
+		if len(policies[i]) > 0 {
+			out = append(out, twinOf(r, others))
+		}
+		if all := append(slices.Clip(others), policies[i]...); r.GetRoute() != nil {
+			r.GetRoute().RequestMirrorPolicies = all
+		}
+		out = append(out, r)
 	}
+	return out
 }
 
 func httpFilters(l *listener.Listener) []*listener.Filter {
@@ -138,8 +143,8 @@ func tableOf(rs *ResourceSet, filter *listener.Filter) (*table, error) {
 	}
 	switch spec := manager.GetRouteSpecifier().(type) {
 	case *hcm.HttpConnectionManager_RouteConfig:
-		return &table{config: spec.RouteConfig, pack: func(policies [][]*route.RouteAction_RequestMirrorPolicy) (func(), error) {
-			setPolicies(spec.RouteConfig, policies) // which nobody else has
+		return &table{config: spec.RouteConfig, pack: func(config *route.RouteConfiguration) (func(), error) {
+			spec.RouteConfig = config // of a manager that nobody else has
 			value, err := MarshalAny(manager)
 			if err != nil {
 				return nil, err
@@ -151,9 +156,7 @@ func tableOf(rs *ResourceSet, filter *listener.Filter) (*table, error) {
 		if r == nil {
 			return nil, fmt.Errorf("there is no route table %q among the proxy's resources", spec.Rds.GetRouteConfigName())
 		}
-		return &table{config: r.Resource.(*route.RouteConfiguration), pack: func(policies [][]*route.RouteAction_RequestMirrorPolicy) (func(), error) {
-			config := proto.Clone(r.Resource).(*route.RouteConfiguration)
-			setPolicies(config, policies)
+		return &table{config: r.Resource.(*route.RouteConfiguration), pack: func(config *route.RouteConfiguration) (func(), error) {
 			return func() { r.Resource = config }, nil
 		}}, nil
 	default:
@@ -166,7 +169,7 @@ func compareTable(config *route.RouteConfiguration, entries []Entry) error {
 	if len(hosts) != 1 {
 		return fmt.Errorf("it has %d virtual hosts where the TrafficRoute makes one", len(hosts))
 	}
-	routes := hosts[0].GetRoutes()
+	routes := withoutTwins(hosts[0].GetRoutes())
 	if len(routes) != len(entries) {
 		return fmt.Errorf("it has %d routes where the TrafficRoute makes %d", len(routes), len(entries))
 	}

@@ -2,6 +2,8 @@ package xds_test
 
 import (
 	"errors"
+	"slices"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -104,6 +106,9 @@ func tableIn(rs *xds.ResourceSet) *route.RouteConfiguration {
 	return manager.GetRouteConfig()
 }
 
+// copies matches requests that are copies.
+var copies = &route.HeaderMatcher{Name: "x-kuma-mirror-copy", HeaderMatchSpecifier: &route.HeaderMatcher_PresentMatch{PresentMatch: true}}
+
 func policies(cluster string) []*route.RouteAction_RequestMirrorPolicy {
 	return []*route.RouteAction_RequestMirrorPolicy{{Cluster: cluster}}
 }
@@ -122,7 +127,10 @@ var _ = Describe("the route tables of a listener", func() {
 			Expect(tables.Inject([][]*route.RouteAction_RequestMirrorPolicy{policies("b_mirror"), nil})).To(Succeed())
 
 			want := table()
+			twin := table().VirtualHosts[0].Routes[0]
+			twin.Match.Headers = append(twin.Match.Headers, copies)
 			want.VirtualHosts[0].Routes[0].GetRoute().RequestMirrorPolicies = policies("b_mirror")
+			want.VirtualHosts[0].Routes = slices.Insert(want.VirtualHosts[0].Routes, 0, twin)
 			Expect(proto.Equal(tableIn(rs), want)).To(BeTrue(), tableIn(rs).String())
 		}, forms)
 
@@ -135,7 +143,44 @@ var _ = Describe("the route tables of a listener", func() {
 				Expect(err).NotTo(HaveOccurred())
 				Expect(tables.Inject([][]*route.RouteAction_RequestMirrorPolicy{nil, policies("b_mirror")})).To(Succeed())
 			}
-			Expect(tableIn(rs).GetVirtualHosts()[0].GetRoutes()[1].GetRoute().GetRequestMirrorPolicies()).To(HaveLen(1))
+			routes := tableIn(rs).GetVirtualHosts()[0].GetRoutes()
+			Expect(routes).To(HaveLen(3))
+			Expect(routes[1].GetRoute().GetRequestMirrorPolicies()).To(BeEmpty())
+			Expect(routes[2].GetRoute().GetRequestMirrorPolicies()).To(HaveLen(1))
+		}, forms)
+
+	DescribeTable("are as they were when nothing is injected any more",
+		func(form func(*route.RouteConfiguration) *xds.ResourceSet) {
+			rs := form(table())
+			rs.Add(&xds.Resource{Name: "b_mirror", Origin: xds.OriginMirror, Resource: &cluster.Cluster{Name: "b_mirror"}})
+			for _, p := range [][]*route.RouteAction_RequestMirrorPolicy{policies("b_mirror"), nil} {
+				tables, err := xds.FindTables(rs, "outbound", twoEntries())
+				Expect(err).NotTo(HaveOccurred())
+				Expect(tables.Inject([][]*route.RouteAction_RequestMirrorPolicy{p, p})).To(Succeed())
+			}
+			Expect(proto.Equal(tableIn(rs), table())).To(BeTrue(), tableIn(rs).String())
+		}, forms)
+
+	DescribeTable("take copies by themselves, with all of the route but our policies and the count of what is to be copied",
+		func(form func(*route.RouteConfiguration) *xds.ResourceSet) {
+			config := table()
+			first := config.VirtualHosts[0].Routes[0]
+			first.StatPrefix = "counted"
+			first.RequestHeadersToRemove = []string{"x-internal"}
+			first.GetRoute().Timeout = durationpb.New(time.Second)
+			first.GetRoute().RequestMirrorPolicies = policies("theirs")
+			rs := form(config)
+			tables, err := xds.FindTables(rs, "outbound", twoEntries())
+			Expect(err).NotTo(HaveOccurred())
+			Expect(tables.Inject([][]*route.RouteAction_RequestMirrorPolicy{policies("b_mirror"), nil})).To(Succeed())
+
+			routes := tableIn(rs).GetVirtualHosts()[0].GetRoutes()
+			Expect(routes).To(HaveLen(3))
+			want := proto.Clone(first).(*route.Route)
+			want.Match.Headers = append(want.Match.Headers, copies)
+			want.StatPrefix = ""
+			Expect(proto.Equal(routes[0], want)).To(BeTrue(), routes[0].String())
+			Expect(routes[1].GetStatPrefix()).To(Equal("counted"))
 		}, forms)
 
 	DescribeTable("keep the mirror policies of others, before ours",
@@ -146,7 +191,7 @@ var _ = Describe("the route tables of a listener", func() {
 			tables, err := xds.FindTables(rs, "outbound", twoEntries())
 			Expect(err).NotTo(HaveOccurred())
 			Expect(tables.Inject([][]*route.RouteAction_RequestMirrorPolicy{policies("b_mirror"), nil})).To(Succeed())
-			Expect(tableIn(rs).GetVirtualHosts()[0].GetRoutes()[0].GetRoute().GetRequestMirrorPolicies()).
+			Expect(tableIn(rs).GetVirtualHosts()[0].GetRoutes()[1].GetRoute().GetRequestMirrorPolicies()).
 				To(HaveExactElements(HaveField("Cluster", "theirs"), HaveField("Cluster", "b_mirror")))
 		}, forms)
 
@@ -204,7 +249,7 @@ var _ = Describe("the route tables of a listener", func() {
 		for _, chain := range []*listener.FilterChain{l.FilterChains[0], l.DefaultFilterChain} {
 			got := &hcm.HttpConnectionManager{}
 			Expect(chain.Filters[0].GetTypedConfig().UnmarshalTo(got)).To(Succeed())
-			Expect(got.GetRouteConfig().GetVirtualHosts()[0].GetRoutes()[0].GetRoute().GetRequestMirrorPolicies()).To(HaveLen(1))
+			Expect(got.GetRouteConfig().GetVirtualHosts()[0].GetRoutes()[1].GetRoute().GetRequestMirrorPolicies()).To(HaveLen(1))
 		}
 	})
 
@@ -216,7 +261,7 @@ var _ = Describe("the route tables of a listener", func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(tables.Inject([][]*route.RouteAction_RequestMirrorPolicy{policies("b_mirror"), nil})).To(Succeed())
 		injected := rs.Get(shared, shared.GetName()).Resource.(*route.RouteConfiguration)
-		Expect(injected.GetVirtualHosts()[0].GetRoutes()[0].GetRoute().GetRequestMirrorPolicies()).To(HaveLen(1))
+		Expect(injected.GetVirtualHosts()[0].GetRoutes()[1].GetRoute().GetRequestMirrorPolicies()).To(HaveLen(1))
 		Expect(proto.Equal(shared, before)).To(BeTrue())
 	})
 

@@ -165,6 +165,9 @@ func mirroredRoutes(rs *xds.ResourceSet) []bool {
 	var mirrored []bool
 	withManagers(rs.Get((*listener.Listener)(nil), outbound).Resource, inRoutes(func(routes []*route.Route) []*route.Route {
 		for _, r := range routes {
+			if takesCopies(r) {
+				continue
+			}
 			mirrored = append(mirrored, slices.ContainsFunc(r.GetRoute().GetRequestMirrorPolicies(), func(p *route.RouteAction_RequestMirrorPolicy) bool {
 				return rs.IsMirror(p.GetCluster())
 			}))

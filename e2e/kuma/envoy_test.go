@@ -1,6 +1,8 @@
 package kuma_test
 
 import (
+	"slices"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
@@ -8,6 +10,7 @@ import (
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -39,11 +42,20 @@ func withManagers(m proto.Message, change func(*hcm.HttpConnectionManager)) prot
 	return l
 }
 
-// withoutMirrors takes the mirror policies out of a listener's routes.
+// takesCopies says whether a route is there for copies alone.
+func takesCopies(r *route.Route) bool {
+	return slices.ContainsFunc(r.GetMatch().GetHeaders(), func(h *route.HeaderMatcher) bool {
+		return h.GetName() == xds.MarkHeader && h.GetPresentMatch()
+	})
+}
+
+// withoutMirrors takes the mirror policies out of a listener's routes, and the
+// routes that are there for copies.
 func withoutMirrors(m proto.Message) proto.Message {
 	GinkgoHelper()
 	return withManagers(m, func(manager *hcm.HttpConnectionManager) {
 		for _, host := range manager.GetRouteConfig().GetVirtualHosts() {
+			host.Routes = slices.DeleteFunc(host.GetRoutes(), takesCopies)
 			for _, r := range host.GetRoutes() {
 				if action := r.GetRoute(); action != nil {
 					action.RequestMirrorPolicies = nil

@@ -31,12 +31,12 @@ mirror: {destination: {kuma.io/service: backend, version: v2}}
 		Expect(mirrored.Header.Get("X-Request-Id")).NotTo(BeEmpty())
 		Expect(original.Header.Get("X-Envoy-Internal")).To(BeEmpty())
 		added := http.Header{}
-		for _, name := range []string{"X-Envoy-Internal", "X-Forwarded-For"} {
+		for _, name := range []string{"X-Envoy-Internal", "X-Forwarded-For", "X-Kuma-Mirror-Copy"} {
 			added[name] = mirrored.Header[name]
 			delete(mirrored.Header, name)
 		}
 		Expect(mirrored.Header).To(Equal(original.Header))
-		Expect(added).To(Equal(http.Header{"X-Envoy-Internal": {"true"}, "X-Forwarded-For": added["X-Forwarded-For"]}))
+		Expect(added).To(Equal(http.Header{"X-Envoy-Internal": {"true"}, "X-Forwarded-For": added["X-Forwarded-For"], "X-Kuma-Mirror-Copy": {"1"}}))
 		Expect(added["X-Forwarded-For"]).To(HaveLen(1))
 	})
 

@@ -121,7 +121,7 @@ conf: {destination: {kuma.io/service: '*'}, mirror: {destination: {kuma.io/servi
 		Expect(total).To(Equal(mirrors))
 		Expect(page).To(HaveLen(5))
 		Expect(page[0].Path).To(Equal("conf.http[20].mirror"))
-		Expect(page[0].Envoy.Index).To(Equal(20))
+		Expect(page[0].Envoy.Index).To(Equal(41), "each of 20 routes before it, and itself, is preceded by one for copies")
 		Expect(page[0].SharedWith).To(And(HaveLen(maxSharedWith+1), ContainElement("and 1589 more")))
 
 		ctx := &leaving{Context: context.Background(), after: 10}

@@ -138,7 +138,7 @@ var _ = Describe("a proxy", func() {
 		Expect(report[0].Listener).To(Equal("outbound:127.0.0.1:10001"))
 		mirror := cluster(rs, report[0].Cluster)
 		Expect(mirror.GetType()).To(Equal(clusterv3.Cluster_EDS))
-		Expect(rs.Routes()[0].GetVirtualHosts()[0].GetRoutes()[0].GetRoute().GetRequestMirrorPolicies()).To(HaveLen(1))
+		Expect(rs.Routes()[0].GetVirtualHosts()[0].GetRoutes()[1].GetRoute().GetRequestMirrorPolicies()).To(HaveLen(1))
 		Expect(rs.Endpoints()).To(HaveLen(2), "a shadow that nobody serves has endpoints, none")
 	})
 

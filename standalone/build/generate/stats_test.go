@@ -57,8 +57,8 @@ conf:
 		v1 := api.Tags{"kuma.io/service": "back.end", "version": "v1"}
 		policy := api.Key{Kind: api.KindTrafficRoute, Mesh: "default", Name: "a.route"}
 		Expect(names).To(Equal(map[string][]string{
-			"outbound:" + plain.ClusterName(): {"", "", generate.RouteStats(policy, "conf.http[2]", plain), generate.RouteStats(policy, "conf", plain)},
-			"outbound:" + v1.ClusterName():    {"", "", generate.RouteStats(policy, "conf.http[2]", v1), generate.RouteStats(policy, "conf", v1)},
+			"outbound:" + plain.ClusterName(): {"", "", "", generate.RouteStats(policy, "conf.http[2]", plain), "", generate.RouteStats(policy, "conf", plain)},
+			"outbound:" + v1.ClusterName():    {"", "", "", generate.RouteStats(policy, "conf.http[2]", v1), "", generate.RouteStats(policy, "conf", v1)},
 		}))
 	})
 

@@ -94,8 +94,8 @@ var _ = Describe("a plan", func() {
 		Expect(diffs["changed route outbound:backend"]).To(And(
 			HavePrefix("--- route/outbound:backend\n+++ route/outbound:backend\n@@ "),
 			ContainSubstring(`
-           cluster: backend
-           timeout: 0s
++          cluster: backend
++          timeout: 0s
 +          requestMirrorPolicies:
 +            - cluster: shadow_mirror
 +              runtimeFraction:

@@ -117,7 +117,7 @@ var _ = Describe("a static configuration", func() {
 			Expect(l.GetFilterChains()[0].GetFilters()[0].GetTypedConfig().UnmarshalTo(manager)).To(Succeed())
 			Expect(manager.GetRouteConfig().GetName()).To(Equal("outbound:backend"))
 			Expect(manager.GetRouteConfig().GetValidateClusters()).To(BeNil())
-			Expect(manager.GetRouteConfig().GetVirtualHosts()[0].GetRoutes()[0].GetRoute().GetRequestMirrorPolicies()).To(HaveLen(1))
+			Expect(manager.GetRouteConfig().GetVirtualHosts()[0].GetRoutes()[1].GetRoute().GetRequestMirrorPolicies()).To(HaveLen(1))
 			return
 		}
 		Fail("there is no listener of the outbound")

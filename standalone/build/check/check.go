@@ -16,8 +16,8 @@ import (
 	"github.com/kuma-mirror/kuma-mirror/xds"
 )
 
-// Resources returns the errors of mesh.Validate and, where there are none, the
-// warnings: those of the plugin, and what comes to light when every proxy is
+// Resources returns the errors of mesh.Validate and, where there are none, those
+// of mesh.Loops and the warnings: those of the plugin, and what comes to light when every proxy is
 // generated. Each is there once, ordered by source, object and path. Where ctx
 // ends before it is done, there is nothing to tell.
 //
@@ -28,6 +28,7 @@ func Resources(ctx context.Context, resources []*api.Resource, read func(name st
 		return errors, nil
 	}
 	c := &check{
+		errors:    mesh.Loops(resources),
 		index:     mesh.New(resources),
 		read:      read,
 		resources: map[api.Key]*api.Resource{},

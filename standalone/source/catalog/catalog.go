@@ -13,6 +13,7 @@ import (
 	"time"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
+	"github.com/kuma-mirror/kuma-mirror/standalone/ground/mesh"
 	"github.com/kuma-mirror/kuma-mirror/standalone/source/files"
 	"github.com/kuma-mirror/kuma-mirror/standalone/source/store"
 )
@@ -97,6 +98,7 @@ func New(o Options) (*Catalog, error) {
 		c.setFiles(c.files.Resources())
 	}
 	c.warnOfMeshes(nil)
+	c.warnOfLoops()
 	return c, nil
 }
 
@@ -152,6 +154,7 @@ func (c *Catalog) setFiles(all []*api.Resource) {
 	c.held = held
 	if !same {
 		c.warnOfMeshes(implied)
+		c.warnOfLoops()
 		c.notify()
 	}
 }
@@ -163,6 +166,14 @@ func (c *Catalog) warnOfMeshes(known []string) {
 		if name != api.DefaultMesh && !slices.Contains(known, name) {
 			c.log.Warn("a mesh has no Mesh any more, which a file held; what is in it stays in use", "mesh", name)
 		}
+	}
+}
+
+// warnOfLoops warns of loops between what files and the store hold, which the
+// files' Check cannot see, and of those that are older than the check.
+func (c *Catalog) warnOfLoops() {
+	for _, v := range mesh.Loops(c.servedResources()) {
+		c.log.Warn("mirrors make a loop, which ends after one copy", "problem", v.String())
 	}
 }
 

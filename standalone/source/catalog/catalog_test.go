@@ -367,6 +367,43 @@ var _ = Describe("a catalog", func() {
 			Entry("as its mesh is to go", service("demo", "x", "two"), []api.Key{meshKey("demo"), keyOf(api.KindDataplane, "demo", "dp")}, `ExternalService "x" in mesh "demo": is to be written, and to be deleted by itself or with its mesh`),
 		)
 
+		Describe("that mirror", func() {
+			const (
+				caller = "type: Dataplane\nname: web\nnetworking:\n  address: 192.0.2.1\n  gateway: {tags: {kuma.io/service: web}}\n" +
+					"  outbound: [{port: 10001, tags: {kuma.io/service: backend}}]\n"
+				backend  = "type: ExternalService\nname: backend\ntags: {kuma.io/service: backend, kuma.io/protocol: http}\nnetworking: {address: '192.0.2.2:80'}\n"
+				mirrored = "type: TrafficRoute\nname: r\nsources: [{match: {kuma.io/service: web}}]\ndestinations: [{match: {kuma.io/service: backend}}]\n" +
+					"conf: {destination: {kuma.io/service: backend}, mirror: {destination: {kuma.io/service: shadow}}}\n"
+				shadow = "type: ExternalService\nname: shadow\ntags: {kuma.io/service: shadow, kuma.io/protocol: http}\nnetworking: {address: 'ADDRESS'}\n"
+			)
+			harmless, looping := strings.Replace(shadow, "ADDRESS", "192.0.2.3:80", 1), strings.Replace(shadow, "ADDRESS", "127.0.0.1:10001", 1)
+			const loop = `TrafficRoute "r" in mesh "default": conf.mirror.destination: is a loop: copies come back to where they are made, ` +
+				`outbound 127.0.0.1:10001 of "web" -> outbound 127.0.0.1:10001 of "web"`
+
+			It("refuses the one of several that makes a loop with what is there", func() {
+				w := newWorld()
+				for _, document := range []string{caller, backend, mirrored, harmless} {
+					w.put(document)
+				}
+				_, err := w.DryRun(parse(looping), nil)
+				Expect(err).To(MatchError(ContainSubstring(loop)))
+				var invalid *catalog.InvalidError
+				Expect(errors.As(w.refuses(looping, catalog.If{}), &invalid)).To(BeTrue())
+				_, err = w.Change(ctx, parse(looping+"---\n"+strings.Replace(mirrored, "service: shadow", "service: backend", 1)), nil)
+				Expect(err).NotTo(HaveOccurred(), "it is none without the mirror")
+			})
+
+			It("warns of a loop between a file and the store, and takes other writes", func() {
+				w := newWorld(harmless)
+				for _, document := range []string{caller, backend, mirrored} {
+					w.put(document)
+				}
+				w.file("0.yaml", looping)
+				Eventually(w.log).Should(gbytes.Say("mirrors make a loop, which ends after one copy"))
+				w.put(service("default", "other", "one"))
+			})
+		})
+
 		It("deletes a mesh with its Dataplanes, in whatever order", func() {
 			w := newWorld()
 			w.put(meshNamed("demo"))

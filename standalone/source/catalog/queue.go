@@ -108,11 +108,29 @@ func (c *Catalog) planAll(writes []*write) (changes layer, first int) {
 	now := time.Now()
 	c.mu.RLock()
 	defer c.mu.RUnlock()
+	changes, first = c.planEach(writes, now, false)
+	if first >= 0 && len(newLoops(c.resources, c.with(changes))) > 0 {
+		// All are looked at together, since that takes time, and one by one
+		// only to find whose the loops are.
+		changes, first = c.planEach(writes, now, true)
+	}
+	return changes, first
+}
+
+// planEach is planAll; with loops, writes that make loops of mirrors are refused.
+func (c *Catalog) planEach(writes []*write, now time.Time, loops bool) (changes layer, first int) {
 	changes, first = layer{}, -1
 	for i, w := range writes {
 		of := layer{}
-		if w.err = w.plan(c.with(changes), of, now); w.err != nil {
+		before := c.with(changes)
+		w.planned = nil
+		if w.err = w.plan(before, of, now); w.err != nil {
 			continue
+		}
+		if loops {
+			if w.err = noLoops(before, before.with(of)); w.err != nil {
+				continue
+			}
 		}
 		if first < 0 && len(of) > 0 {
 			first = i

@@ -10,7 +10,7 @@ import (
 )
 
 // Validate returns everything that is wrong with the resources, each on its own
-// and together, with the mirrors decoded that travel encoded. It is the Check
+// and together, and the loops of their mirrors where nothing else is, with the mirrors decoded that travel encoded. It is the Check
 // for files.Options.
 func Validate(resources []*api.Resource) api.Violations {
 	var violations api.Violations
@@ -20,10 +20,11 @@ func Validate(resources []*api.Resource) api.Violations {
 		decoded[i], found = decode(r)
 		violations = append(violations, found...)
 	}
+	violations = append(violations, mesh.Validate(decoded)...)
 	if len(violations) == 0 {
-		return mesh.Validate(decoded)
+		return mesh.Loops(decoded)
 	}
-	return append(violations, mesh.Validate(decoded)...).Sorted()
+	return violations.Sorted()
 }
 
 // decode is the one place where what travels encoded becomes what is served.
@@ -47,4 +48,24 @@ func validateAllIn(resources []*api.Resource, meshes map[string]bool) api.Violat
 		}
 	}
 	return mesh.Validate(all)
+}
+
+// newLoops returns the loops of mirrors that are in after and not in before.
+func newLoops(before, after resources) api.Violations {
+	loops := mesh.Loops(after.servedResources())
+	if len(loops) == 0 {
+		return nil
+	}
+	known := mesh.Loops(before.servedResources())
+	return slices.DeleteFunc(loops, func(v api.Violation) bool {
+		return slices.ContainsFunc(known, func(k api.Violation) bool { return k.Object == v.Object && k.Path == v.Path })
+	})
+}
+
+// noLoops is an *InvalidError where a change makes loops.
+func noLoops(before, after resources) error {
+	if loops := newLoops(before, after); len(loops) > 0 {
+		return &InvalidError{Violations: loops}
+	}
+	return nil
 }

@@ -125,6 +125,9 @@ func (c *Catalog) DryRun(puts []*api.Resource, deletes []api.Key) (DryRun, error
 	if err := w.plan(c.resources, changes, time.Now()); err != nil {
 		return DryRun{}, err
 	}
+	if err := noLoops(c.resources, c.with(changes)); err != nil {
+		return DryRun{}, err
+	}
 	w.finish()
 	return DryRun{Applied: w.applied, Before: c.servedResources(), After: c.with(changes).servedResources()}, nil
 }

@@ -1,7 +1,9 @@
 package promise_test
 
 import (
+	"crypto/tls"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -10,7 +12,9 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	"github.com/kuma-mirror/kuma-mirror/e2e/world"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
+	"github.com/kuma-mirror/kuma-mirror/internal/envoytest/backend"
 	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
 	"github.com/kuma-mirror/kuma-mirror/standalone/serve/ads"
 )
@@ -65,6 +69,7 @@ var _ = Describe("the primary", func() {
 			Context(fmt.Sprintf("of Envoy %s over %s", version, protocol), func() {
 				for name, f := range faults() {
 					It("changes and starts as without a mirror where "+name, func(ctx SpecContext) {
+						without := run(ctx, GinkgoTB(), version, protocol, fault{})
 						got := run(ctx, GinkgoTB(), version, protocol, f)
 						if f.refused {
 							Expect(got.states).To(HaveEach(HaveField("State", status.NACK)))
@@ -72,12 +77,38 @@ var _ = Describe("the primary", func() {
 						}
 						Expect(got.questions > 0).To(Equal(f.named), "Envoys ask for the shadow's name")
 						Expect(got.failed).To(BeEmpty())
-						Expect(got.change).To(BeNumerically("<", patience), "a change in the edit that adds the mirror")
-						Expect(got.other).To(BeNumerically("<", patience), "a later change of another outbound")
-						Expect(got.restart).To(BeNumerically("<", patience), "the start of an Envoy")
+						Expect(got.change).To(BeNumerically("<", without.change+patience), "a change in the edit that adds the mirror")
+						Expect(got.other).To(BeNumerically("<", without.other+patience), "a later change of another outbound")
+						Expect(got.restart).To(BeNumerically("<", without.restart+patience), "the start of an Envoy")
 					}, SpecTimeout(2*time.Minute))
 				}
 			})
 		}
 	}
+
+	It("gets its mirror when a file that Envoy missed is there", func(ctx SpecContext) {
+		w := world.New(GinkgoTB())
+		primary := w.HTTP("v1")
+		ca, err := backend.NewCA()
+		Expect(err).NotTo(HaveOccurred())
+		certificate, key, err := ca.Issue("collector.example")
+		Expect(err).NotTo(HaveOccurred())
+		pair, err := tls.X509KeyPair(certificate, key)
+		Expect(err).NotTo(HaveOccurred())
+		shadow := world.StartHTTP(GinkgoTB(), "collector", func(o *backend.Options) {
+			o.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+		})
+		file := filepath.Join(GinkgoT().TempDir(), "ca.pem")
+		w.Write("collector.yaml", external(fmt.Sprintf("127.0.0.1:%d", shadow.Port()),
+			fmt.Sprintf("  tls: {enabled: true, serverName: collector.example, caCert: {file: %s}}", file))["collector.yaml"])
+		w.Route("destination: {kuma.io/service: backend, version: v1}\n" + toCollector)
+		w.Start(ctx, envoytest.Binary(envoytest.Versions()[0]))
+		first := w.Get(ctx, "/")
+		Expect(world.Got(primary, first.ID)).NotTo(BeNil())
+
+		Expect(os.WriteFile(file, ca.PEM(), 0o600)).To(Succeed())
+		Eventually(ctx, func() *backend.Request { return world.Got(shadow, w.Get(ctx, "/").ID) }).
+			WithTimeout(2*ads.DefaultRetry).WithPolling(100*time.Millisecond).ShouldNot(BeNil(), "the mirror is tried again by itself")
+		Expect(world.Got(shadow, first.ID)).To(BeNil())
+	}, SpecTimeout(2*time.Minute))
 })

@@ -120,9 +120,12 @@ conf:
 		t.Fatalf("%v", err)
 	}
 	begun = time.Now()
-	open()
+	envoy = open()
 	out.restart = max(until(begun, "backend", "v3"), until(begun, "other", "o2"))
 	observe()
 	out.questions = asked.Load()
+	if err := envoy.Stop(); err != nil {
+		t.Fatalf("%v", err)
+	}
 	return out
 }

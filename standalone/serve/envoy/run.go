@@ -81,11 +81,12 @@ func Run(ctx context.Context, o Options) error {
 		}
 		return err
 	}
-	dir, err := os.MkdirTemp("", "kuma-mirror-")
+	own, err := newDirectory()
 	if err != nil {
 		return fmt.Errorf("cannot create a directory for Envoy's bootstrap: %w", err)
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
+	defer own.remove()
+	dir := own.path
 
 	secrets, err := writeSecrets(dir, o.XDSAddress, o.Security)
 	if err != nil {
@@ -136,6 +137,7 @@ func Run(ctx context.Context, o Options) error {
 		command: func() *exec.Cmd {
 			cmd := exec.Command(o.Binary, args...)
 			cmd.Stdout, cmd.Stderr = output, output
+			cmd.ExtraFiles = []*os.File{own.lock}
 			return cmd
 		},
 		lastLines: output.String,

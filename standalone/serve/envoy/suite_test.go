@@ -46,6 +46,8 @@ func pretend(role string) int {
 	case "short":
 		time.Sleep(60 * time.Millisecond)
 		return 0
+	case "keeper":
+		return keep()
 	case "parent":
 		s := newFake("run", os.Stdout)
 		_ = s.run(context.Background())

@@ -86,6 +86,7 @@ func (c *check) add(v api.Violation) {
 func (c *check) resource(r *api.Resource) {
 	switch spec := r.Spec.(type) {
 	case *api.TrafficRoute:
+		c.buffers(r, spec)
 		for _, v := range plugin.Warnings(r) {
 			c.add(v)
 		}
@@ -139,6 +140,7 @@ func (c *check) proxy(ctx context.Context, dataplane *api.Resource) {
 	for _, o := range report.Problems() {
 		c.warn(c.resources[o.Policy], o.Path, "copies nothing on the outbound to %q: %s", services[o.Listener], o.Reason)
 	}
+	c.load(dataplane, rs)
 	c.repeated(report, services)
 	c.stats(rs, report)
 }

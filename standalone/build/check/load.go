@@ -23,7 +23,7 @@ func (c *check) load(dataplane *api.Resource, rs *xds.ResourceSet) {
 		}
 	}
 	if n > manyMirrorClusters {
-		c.add(dataplane.Violation("", "its Envoy gets %d mirror clusters, more than %d: its main thread takes milliseconds for each, at its start "+
+		c.add(dataplane.Violation("", "its Envoy gets %d mirror clusters, more than %d: its main thread takes more than a millisecond for each, at its start "+
 			"and when they change, and takes no other change meanwhile; mirror fewer outbounds, or give mirrors the same destination, name and limits, "+
 			"which share a cluster", n, manyMirrorClusters))
 	}

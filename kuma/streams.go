@@ -29,8 +29,17 @@ type streams struct {
 	linger time.Duration
 
 	mu      sync.Mutex
-	proxies map[stream]proxyKey
+	proxies map[stream]caller
 	open    map[proxyKey]int // streams of each
+}
+
+// caller is who opened a stream.
+type caller struct {
+	proxyKey
+	// registers is whether the proxy brought its own Dataplane, as kuma-dp
+	// does with --dataplane-file. kuma-cp keeps such a stream from ending for
+	// ten seconds, and then deletes the Dataplane until the proxy is back.
+	registers bool
 }
 
 // stream is one of a proxy's; those of the two variants of xDS are numbered apart.
@@ -45,7 +54,7 @@ func newStreams(
 	if others == nil {
 		others = &util_xds.NoopCallbacks{}
 	}
-	return &streams{MultiXDSCallbacks: others, refused: refused, gone: gone, linger: linger, proxies: map[stream]proxyKey{}, open: map[proxyKey]int{}}
+	return &streams{MultiXDSCallbacks: others, refused: refused, gone: gone, linger: linger, proxies: map[stream]caller{}, open: map[proxyKey]int{}}
 }
 
 // OnStreamRequest implements util_xds.MultiXDSCallbacks.
@@ -73,9 +82,11 @@ func (s *streams) OnDeltaStreamClosed(id core_xds.StreamID) {
 // heard ends the stream of a proxy whose Envoy refused a mirror. kuma-cp computes
 // a proxy anew when its mesh changes or its stream begins, and there is no other
 // way to ask for it: Envoy connects again within a second or so, and goes on with
-// what it has until then.
+// what it has until then. A proxy that registers itself waits for the mesh's next
+// change instead: its Dataplane must not go because of a mirror.
 func (s *streams) heard(id stream, request util_xds.Request) error {
-	if key, known := s.opened(id, request); known && s.refused(key, request) {
+	caller, known := s.opened(id, request)
+	if known && s.refused(caller.proxyKey, request) && !caller.registers {
 		return errMirrorRefused
 	}
 	return nil
@@ -85,30 +96,32 @@ func (s *streams) heard(id stream, request util_xds.Request) error {
 var errMirrorRefused = errors.New("a mirror was refused; the next configuration has it left out")
 
 // opened takes down whose stream it is. Only the first request has to say.
-func (s *streams) opened(id stream, request util_xds.Request) (proxyKey, bool) {
+func (s *streams) opened(id stream, request util_xds.Request) (caller, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if key, known := s.proxies[id]; known {
-		return key, true
+	if c, known := s.proxies[id]; known {
+		return c, true
 	}
 	proxy, err := core_xds.ParseProxyIdFromString(request.NodeId())
 	if err != nil {
-		return proxyKey{}, false // kuma-cp has told the proxy
+		return caller{}, false // kuma-cp has told the proxy
 	}
 	name := proxy.ToResourceKey()
-	key := proxyKey{Kind: api.KindDataplane, Mesh: name.Mesh, Name: name.Name}
-	s.proxies[id] = key
-	s.open[key]++
-	return key, true
+	_, registers := request.Metadata().GetFields()[core_xds.FieldDataplaneDataplaneResource]
+	c := caller{proxyKey{Kind: api.KindDataplane, Mesh: name.Mesh, Name: name.Name}, registers}
+	s.proxies[id] = c
+	s.open[c.proxyKey]++
+	return c, true
 }
 
 func (s *streams) closed(id stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key, known := s.proxies[id]
+	c, known := s.proxies[id]
 	if !known {
 		return
 	}
+	key := c.proxyKey
 	delete(s.proxies, id)
 	if s.open[key]--; s.open[key] > 0 {
 		return

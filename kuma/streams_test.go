@@ -8,6 +8,7 @@ import (
 	util_xds "github.com/kumahq/kuma/v2/pkg/util/xds"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 )
@@ -65,6 +66,16 @@ var _ = Describe("the streams of proxies", func() {
 		Expect(s.OnStreamDeltaRequest(1, nack{message: "why"})).To(MatchError(errMirrorRefused))
 	})
 
+	It("go on where the proxy registers itself, whose Dataplane kuma-cp would delete", func() {
+		heard := 0
+		mirrorRefused = func(_ proxyKey, r util_xds.Request) bool { heard++; return r.HasErrors() }
+		itself := first
+		itself.metadata = &structpb.Struct{Fields: map[string]*structpb.Value{core_xds.FieldDataplaneDataplaneResource: structpb.NewStringValue("{}")}}
+		Expect(s.OnStreamRequest(1, itself)).To(Succeed())
+		Expect(s.OnStreamRequest(1, nack{message: "why"})).To(Succeed())
+		Expect(heard).To(Equal(2))
+	})
+
 	It("are only listened to", func() {
 		Expect(s.OnStreamRequest(1, later)).To(Succeed(), "a stream of nobody")
 		Expect(s.OnStreamRequest(1, request{node: "nonsense"})).To(Succeed())
@@ -82,8 +93,11 @@ var _ = Describe("the streams of proxies", func() {
 // request says whose stream it is, if anything.
 type request struct {
 	util_xds.DeltaDiscoveryRequest
-	node string
+	node     string
+	metadata *structpb.Struct
 }
+
+func (r request) Metadata() *structpb.Struct { return r.metadata }
 
 func (r request) NodeId() string { return r.node }
 func (request) HasErrors() bool  { return false }

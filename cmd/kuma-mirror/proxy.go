@@ -17,6 +17,7 @@ import (
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/internal/envoybin"
+	"github.com/kuma-mirror/kuma-mirror/standalone/build/bootstrap"
 	"github.com/kuma-mirror/kuma-mirror/standalone/serve/envoy"
 )
 
@@ -178,11 +179,11 @@ func printBootstrap(cmd *cobra.Command, o envoy.Options) error {
 	}
 	config := envoy.BootstrapConfigOf(answer, o.XDSAddress)
 	config.Security = o.Security
-	bootstrap, err := envoy.NewBootstrap(config)
+	b, err := envoy.NewBootstrap(config)
 	if err != nil {
 		return err
 	}
-	text, err := envoy.BootstrapYAML(bootstrap)
+	text, err := bootstrap.YAML(b)
 	if err != nil {
 		return err
 	}

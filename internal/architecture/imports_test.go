@@ -36,6 +36,21 @@ type rule struct {
 	tests bool
 }
 
+// core are the folders of the core.
+var core = []string{"api", "xds", "generator", "plugin"}
+
+// floors are those of the standalone control plane, from the ground.
+var floors = []string{"ground", "source", "build", "serve", "api"}
+
+// below returns the folders of the floors under one.
+func below(floor string) []string {
+	var out []string
+	for _, f := range floors[:slices.Index(floors, floor)] {
+		out = append(out, "standalone/"+f)
+	}
+	return out
+}
+
 // rules has every folder with Go code; the deepest one that fits holds.
 var rules = []rule{
 	{folder: "examples"}, // embeds itself
@@ -43,7 +58,11 @@ var rules = []rule{
 	{folder: "xds", ours: []string{"api"}, pure: true},
 	{folder: "generator", ours: []string{"api", "xds"}, pure: true},
 	{folder: "plugin", ours: []string{"api", "xds", "generator"}, pure: true},
-	{folder: "standalone", ours: []string{"api", "xds", "generator", "plugin", "examples", "internal/envoybin", "internal/child"}},
+	{folder: "standalone/ground", ours: core},
+	{folder: "standalone/source", ours: slices.Concat(core, below("source"))},
+	{folder: "standalone/build", ours: slices.Concat(core, below("build"))},
+	{folder: "standalone/serve", ours: slices.Concat(core, below("serve"), []string{"internal/child"})},
+	{folder: "standalone/api", ours: slices.Concat(core, below("api"))},
 	{folder: "cmd/kuma-mirror", ours: []string{"api", "xds", "generator", "plugin", "standalone", "examples", "internal/demo", "internal/envoybin"}},
 	{folder: "cmd/kuma-mirror-impact", ours: []string{"generator", "internal/impact", "internal/envoybin"}},
 	{folder: "internal", ours: []string{"api", "xds", "generator", "plugin", "standalone", "examples"}},
@@ -87,7 +106,7 @@ func violation(file, imported string) string {
 		// Tests may stand anywhere to look at things.
 		return ""
 	}
-	below := func(parent string) bool { return within(imported, parent) }
+	under := func(parent string) bool { return within(imported, parent) }
 	switch {
 	case ours:
 		to := ruleOf(target)
@@ -99,9 +118,9 @@ func violation(file, imported string) string {
 		case !slices.ContainsFunc(from.ours, func(allowed string) bool { return within(target, allowed) }):
 			return from.folder + " may import " + strings.Join(append([]string{"itself"}, from.ours...), ", ") + " only"
 		}
-	case from.pure && slices.ContainsFunc(impure, below):
+	case from.pure && slices.ContainsFunc(impure, under):
 		return from.folder + " is pure: no files, sockets, processes or randomness"
-	case !from.tests && slices.ContainsFunc(testOnly, below):
+	case !from.tests && slices.ContainsFunc(testOnly, under):
 		return imported + " is for tests"
 	}
 	return ""
@@ -176,20 +195,22 @@ var _ = Describe("the imports", func() {
 		Entry("xds uses what comes after it", "xds/a.go", module+"/generator", "xds may import itself, api only"),
 		Entry("generator uses the plugin", "generator/a.go", module+"/plugin", "may import"),
 		Entry("the plugin uses a host", "plugin/carrier/a.go", module+"/standalone/serve/ads", "may import"),
+		Entry("a floor uses one above it", "standalone/build/a.go", module+"/standalone/serve/envoy", "may import"),
 		Entry("the plugin uses a file", "plugin/a.go", "os", "pure"),
-		Entry("a host uses a command", "standalone/a.go", module+"/cmd/kuma-mirror", "may import"),
+		Entry("a host uses a command", "standalone/api/a.go", module+"/cmd/kuma-mirror", "may import"),
 		Entry("the program uses the laboratory", "cmd/kuma-mirror/a.go", module+"/internal/impact", "may import"),
 		Entry("a command uses the test harness", "cmd/kuma-mirror/a.go", module+"/internal/envoytest", "for tests"),
-		Entry("a host uses a test library", "standalone/a.go", "github.com/onsi/gomega", "for tests"),
+		Entry("a host uses a test library", "standalone/api/a.go", "github.com/onsi/gomega", "for tests"),
 		Entry("a host uses Kuma", "standalone/a.go", "github.com/kumahq/kuma/v2/pkg/core", "adapter"),
 		Entry("a test uses Kuma", "standalone/a_test.go", "github.com/kumahq/kuma/v2/pkg/core", "adapter"),
 		Entry("a new folder", "helpers/a.go", "fmt", "no rule"),
+		Entry("a package beside the floors", "standalone/a.go", "fmt", "no rule"),
 	)
 
 	DescribeTable("of these kinds are fine",
 		func(file, imported string) { Expect(violation(file, imported)).To(BeEmpty()) },
 		Entry("a host uses the core", "standalone/serve/ads/a.go", module+"/plugin"),
-		Entry("a package uses one beside it", "standalone/serve/ads/a.go", module+"/standalone/source/store"),
+		Entry("a floor uses one below it", "standalone/serve/ads/a.go", module+"/standalone/source/store"),
 		Entry("a core test uses the harness", "plugin/a_test.go", module+"/internal/envoytest"),
 		Entry("a core test reads files", "generator/a_test.go", "os"),
 		Entry("the harness uses Ginkgo", "internal/envoytest/a.go", "github.com/onsi/ginkgo/v2"),

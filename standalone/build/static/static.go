@@ -20,8 +20,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
+	"github.com/kuma-mirror/kuma-mirror/standalone/build/bootstrap"
 	"github.com/kuma-mirror/kuma-mirror/standalone/ground/mesh"
-	"github.com/kuma-mirror/kuma-mirror/standalone/serve/envoy"
 	"github.com/kuma-mirror/kuma-mirror/xds"
 )
 
@@ -31,16 +31,14 @@ import (
 // Neither is changed.
 func Bootstrap(rs *xds.ResourceSet, dataplane *api.Resource) (*bootstrapv3.Bootstrap, error) {
 	networking := dataplane.Spec.(*api.Dataplane).GetNetworking()
-	b, err := envoy.NewBootstrap(envoy.BootstrapConfig{
-		NodeID:      mesh.NodeID(dataplane.Key()),
-		NodeCluster: mesh.NodeCluster(networking),
-		AdminPort:   networking.GetAdmin().GetPort(),
-		XDSAddress:  "127.0.0.1:5678", // replaced below, with all that needs it
+	b, err := bootstrap.New(bootstrap.Node{
+		ID:        mesh.NodeID(dataplane.Key()),
+		Cluster:   mesh.NodeCluster(networking),
+		AdminPort: networking.GetAdmin().GetPort(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	b.DynamicResources, b.StatsSinks, b.StatsFlushInterval = nil, nil, nil
 	b.StaticResources = &bootstrapv3.Bootstrap_StaticResources{}
 	for _, l := range rs.Listeners() {
 		inline, err := withRoutes(rs, l)

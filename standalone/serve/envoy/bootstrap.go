@@ -2,25 +2,21 @@ package envoy
 
 import (
 	"fmt"
-	"math"
 	"net"
 	"strconv"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
-	"sigs.k8s.io/yaml"
 
 	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	overload "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
-	connections "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
 	httpoptions "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+
+	base "github.com/kuma-mirror/kuma-mirror/standalone/build/bootstrap"
 )
 
 // xdsCluster cannot be the name of a service's cluster: no tag value has a
@@ -56,9 +52,7 @@ func NewBootstrap(c BootstrapConfig) (*bootstrap.Bootstrap, error) {
 	if err := secureXDS(xds, c.XDSAddress, c.Security, c.SecretsDir); err != nil {
 		return nil, err
 	}
-	unlimited, err := anypb.New(&connections.DownstreamConnectionsConfig{
-		MaxActiveDownstreamConnections: math.MaxInt64,
-	})
+	b, err := base.New(base.Node{ID: c.NodeID, Cluster: c.NodeCluster, AdminPort: c.AdminPort, AdminSocket: c.AdminSocket})
 	if err != nil {
 		return nil, err
 	}
@@ -71,70 +65,33 @@ func NewBootstrap(c BootstrapConfig) (*bootstrap.Bootstrap, error) {
 			InitialFetchTimeout: durationpb.New(0),
 		}
 	}
-	b := &bootstrap.Bootstrap{
-		Node:  &core.Node{Id: c.NodeID, Cluster: c.NodeCluster},
-		Admin: newAdmin(c),
-		DynamicResources: &bootstrap.Bootstrap_DynamicResources{
-			LdsConfig: ads(),
-			CdsConfig: ads(),
-			AdsConfig: &core.ApiConfigSource{
-				ApiType:                   core.ApiConfigSource_DELTA_GRPC,
-				TransportApiVersion:       core.ApiVersion_V3,
-				SetNodeOnFirstMessageOnly: true,
-				GrpcServices: []*core.GrpcService{{
-					TargetSpecifier: &core.GrpcService_EnvoyGrpc_{
-						EnvoyGrpc: &core.GrpcService_EnvoyGrpc{
-							ClusterName: xdsCluster,
-							// Envoy's own bounds, 500ms to 30s, leave a
-							// restarted host without its proxies for long.
-							RetryPolicy: &core.RetryPolicy{RetryBackOff: &core.BackoffStrategy{
-								BaseInterval: durationpb.New(100 * time.Millisecond),
-								MaxInterval:  durationpb.New(2 * time.Second),
-							}},
-						},
+	b.DynamicResources = &bootstrap.Bootstrap_DynamicResources{
+		LdsConfig: ads(),
+		CdsConfig: ads(),
+		AdsConfig: &core.ApiConfigSource{
+			ApiType:                   core.ApiConfigSource_DELTA_GRPC,
+			TransportApiVersion:       core.ApiVersion_V3,
+			SetNodeOnFirstMessageOnly: true,
+			GrpcServices: []*core.GrpcService{{
+				TargetSpecifier: &core.GrpcService_EnvoyGrpc_{
+					EnvoyGrpc: &core.GrpcService_EnvoyGrpc{
+						ClusterName: xdsCluster,
+						// Envoy's own bounds, 500ms to 30s, leave a
+						// restarted host without its proxies for long.
+						RetryPolicy: &core.RetryPolicy{RetryBackOff: &core.BackoffStrategy{
+							BaseInterval: durationpb.New(100 * time.Millisecond),
+							MaxInterval:  durationpb.New(2 * time.Second),
+						}},
 					},
-				}},
-			},
+				},
+			}},
 		},
-		StaticResources: &bootstrap.Bootstrap_StaticResources{Clusters: []*cluster.Cluster{xds}},
-		LayeredRuntime: &bootstrap.LayeredRuntime{Layers: []*bootstrap.RuntimeLayer{
-			{
-				// As in Kuma: a TrafficRoute's regex may be longer than
-				// Envoy's default of 100 instructions.
-				Name: "kuma-mirror",
-				LayerSpecifier: &bootstrap.RuntimeLayer_StaticLayer{StaticLayer: &structpb.Struct{
-					Fields: map[string]*structpb.Value{
-						"re2.max_program_size.error_level": structpb.NewNumberValue(math.MaxUint32),
-						"re2.max_program_size.warn_level":  structpb.NewNumberValue(1000),
-					},
-				}},
-			},
-			{
-				// Without it /runtime_modify is refused.
-				Name:           "admin",
-				LayerSpecifier: &bootstrap.RuntimeLayer_AdminLayer_{AdminLayer: &bootstrap.RuntimeLayer_AdminLayer{}},
-			},
-		}},
-		// No limit is meant; without a monitor that says so Envoy warns at
-		// every start.
-		OverloadManager: &overload.OverloadManager{ResourceMonitors: []*overload.ResourceMonitor{{
-			Name:       "envoy.resource_monitors.global_downstream_max_connections",
-			ConfigType: &overload.ResourceMonitor_TypedConfig{TypedConfig: unlimited},
-		}}},
 	}
+	b.StaticResources = &bootstrap.Bootstrap_StaticResources{Clusters: []*cluster.Cluster{xds}}
 	if err := sendStats(b); err != nil {
 		return nil, err
 	}
 	return b, nil
-}
-
-// BootstrapYAML returns a bootstrap as `envoy -c` reads it.
-func BootstrapYAML(b *bootstrap.Bootstrap) ([]byte, error) {
-	json, err := protojson.Marshal(b)
-	if err != nil {
-		return nil, err
-	}
-	return yaml.JSONToYAML(json)
 }
 
 func newXDSCluster(address string) (*cluster.Cluster, error) {
@@ -188,32 +145,12 @@ func newXDSCluster(address string) (*cluster.Cluster, error) {
 			Endpoints: []*endpoint.LocalityLbEndpoints{{
 				LbEndpoints: []*endpoint.LbEndpoint{{
 					HostIdentifier: &endpoint.LbEndpoint_Endpoint{
-						Endpoint: &endpoint.Endpoint{Address: socketAddress(host, port)},
+						Endpoint: &endpoint.Endpoint{Address: base.SocketAddress(host, port)},
 					},
 				}},
 			}},
 		},
 	}, nil
-}
-
-func newAdmin(c BootstrapConfig) *bootstrap.Admin {
-	switch {
-	case c.AdminPort != 0:
-		return &bootstrap.Admin{Address: socketAddress("127.0.0.1", c.AdminPort)}
-	case c.AdminSocket != "":
-		return &bootstrap.Admin{Address: &core.Address{Address: &core.Address_Pipe{
-			Pipe: &core.Pipe{Path: c.AdminSocket, Mode: 0o600},
-		}}}
-	default:
-		return nil
-	}
-}
-
-func socketAddress(host string, port uint32) *core.Address {
-	return &core.Address{Address: &core.Address_SocketAddress{SocketAddress: &core.SocketAddress{
-		Address:       host,
-		PortSpecifier: &core.SocketAddress_PortValue{PortValue: port},
-	}}}
 }
 
 func splitAddress(address string) (host string, port uint32, err error) {

@@ -6,6 +6,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/kuma-mirror/kuma-mirror/internal/envoytest"
+	base "github.com/kuma-mirror/kuma-mirror/standalone/build/bootstrap"
 	"github.com/kuma-mirror/kuma-mirror/standalone/serve/envoy"
 )
 
@@ -15,7 +16,7 @@ var _ = Describe("the bootstrap", func() {
 			c.NodeID, c.NodeCluster = "default.web", "web"
 			b, err := envoy.NewBootstrap(c)
 			Expect(err).NotTo(HaveOccurred())
-			text, err := envoy.BootstrapYAML(b)
+			text, err := base.YAML(b)
 			Expect(err).NotTo(HaveOccurred())
 			Expect(envoytest.Validate(ctx, envoytest.Binary(version), text)).To(Succeed())
 		},
@@ -34,7 +35,7 @@ var _ = Describe("the bootstrap", func() {
 				c.NodeID, c.NodeCluster = "default.web", "web"
 				b, err := envoy.NewBootstrap(c)
 				Expect(err).NotTo(HaveOccurred())
-				text, err := envoy.BootstrapYAML(b)
+				text, err := base.YAML(b)
 				Expect(err).NotTo(HaveOccurred())
 				Expect(envoytest.Validate(ctx, envoytest.Binary(version), text)).To(Succeed())
 			}

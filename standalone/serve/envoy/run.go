@@ -16,6 +16,7 @@ import (
 	"time"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
+	base "github.com/kuma-mirror/kuma-mirror/standalone/build/bootstrap"
 )
 
 // Options of Run.
@@ -186,7 +187,7 @@ func writeBootstrap(dir string, c BootstrapConfig) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := BootstrapYAML(b)
+	text, err := base.YAML(b)
 	if err != nil {
 		return "", fmt.Errorf("cannot write Envoy's bootstrap: %w", err)
 	}

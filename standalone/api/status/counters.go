@@ -1,5 +1,7 @@
 package status
 
+import "fmt"
+
 // counter is one of the counters that Envoy keeps of each cluster; those of a
 // route have the same names.
 type counter int
@@ -20,6 +22,9 @@ const (
 	cxNoneHealthy
 	cxDestroyLocalActive
 	cxProtocolError
+	updateAttempt
+	updateSuccess
+	updateFailure
 	counters // how many there are
 )
 
@@ -56,12 +61,40 @@ func counterOf(name string) (counter, bool) {
 		return cxDestroyLocalActive, true
 	case "upstream_cx_protocol_error":
 		return cxProtocolError, true
+	case "update_attempt":
+		return updateAttempt, true
+	case "update_success":
+		return updateSuccess, true
+	case "update_failure":
+		return updateFailure, true
 	}
 	return 0, false
 }
 
 // requestTime is the histogram of both, in milliseconds.
 const requestTime = "upstream_rq_time"
+
+// membershipTotal is how many addresses a cluster has. An Envoy leaves it out
+// while there has never been one.
+const membershipTotal = "membership_total"
+
+// resolution is how an Envoy does with the names of a cluster by DNS.
+type resolution struct {
+	// lookups there were, those that were answered, with addresses or without,
+	// and those that failed.
+	lookups, answered, failed uint64
+	// addresses are those that the cluster has.
+	addresses uint64
+}
+
+// waits reports whether the names have been looked up, and have no address.
+func (r resolution) waits() bool { return r.lookups > 0 && r.addresses == 0 }
+
+// String says what became of the lookups.
+func (r resolution) String() string {
+	return fmt.Sprintf("of %d DNS lookups %d were answered, %d failed and %d had no answer yet",
+		r.lookups, r.answered, r.failed, max(r.lookups, r.answered+r.failed)-r.answered-r.failed)
+}
 
 // values are counters, or what they have grown by.
 type values [counters]uint64

@@ -77,6 +77,7 @@ var _ = Describe("counters", func() {
 			"upstream_rq_tx_reset", "upstream_rq_max_duration_reached", "upstream_rq_timeout", "upstream_rq_per_try_timeout",
 			"upstream_rq_pending_overflow", "upstream_rq_active_overflow", "upstream_rq_pending_failure_eject",
 			"upstream_cx_none_healthy", "upstream_cx_destroy_local_with_active_rq", "upstream_cx_protocol_error",
+			"update_attempt", "update_success", "update_failure",
 		} {
 			c, ok := counterOf(name)
 			Expect(ok).To(BeTrue(), name)

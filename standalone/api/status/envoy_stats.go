@@ -40,6 +40,8 @@ type series struct {
 	seen bool
 	// now is as of the flush at hand, last as of the one before.
 	now, last values
+	// addresses of the cluster in the flush at hand.
+	addresses uint64
 	// summary is of the flush at hand.
 	summary *summary
 }
@@ -48,7 +50,7 @@ type series struct {
 func (e *envoyStats) begin(wanted map[string]bool) {
 	e.uptime = -1
 	for _, s := range e.series {
-		s.wanted, s.seen, s.now, s.summary = false, false, values{}, nil
+		s.wanted, s.seen, s.now, s.addresses, s.summary = false, false, values{}, 0, nil
 	}
 	for prefix := range wanted {
 		s := e.series[prefix]
@@ -73,7 +75,7 @@ func (e *envoyStats) wants(name []byte) bool {
 		return true
 	}
 	of, last := split(name)
-	if _, ok := counterOf(string(last)); !ok && string(last) != requestTime {
+	if _, ok := counterOf(string(last)); !ok && string(last) != requestTime && string(last) != membershipTotal {
 		return false
 	}
 	return e.series[string(of)] != nil
@@ -94,6 +96,8 @@ func (e *envoyStats) add(st stat) {
 	s.seen = true
 	if c, ok := counterOf(string(last)); ok {
 		s.now[c] = uint64(st.value)
+	} else if string(last) == membershipTotal {
+		s.addresses = uint64(st.value)
 	} else {
 		s.summary = st.summary
 	}
@@ -127,4 +131,16 @@ func (e *envoyStats) grown(prefix string) (values, *summary) {
 		return values{}, nil
 	}
 	return s.now.since(&s.last), s.summary
+}
+
+// resolution is that of a cluster's names as of the flush at hand.
+func (e *envoyStats) resolution(prefix string) resolution {
+	s := e.series[prefix]
+	if s == nil {
+		return resolution{}
+	}
+	return resolution{
+		lookups: s.now[updateAttempt], answered: s.now[updateSuccess], failed: s.now[updateFailure],
+		addresses: s.addresses,
+	}
 }

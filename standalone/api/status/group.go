@@ -9,6 +9,8 @@ type group struct {
 	rows   []*row
 	// failing says that of the latest copies none reached the shadow.
 	failing bool
+	// resolution is as of the latest flush, where the cluster is one by DNS.
+	resolution resolution
 }
 
 // count shares what was counted among the rows: each gets as much as it should

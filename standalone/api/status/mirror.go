@@ -88,6 +88,8 @@ const (
 	Failed State = "failed"
 	// NoEndpoints mirrors have no instance to copy to.
 	NoEndpoints State = "no-endpoints"
+	// Waiting mirrors have instances by name, of which Envoy has no address.
+	Waiting State = "waiting"
 	// Unreachable mirrors have instances, and none took a copy lately though
 	// there were requests.
 	Unreachable State = "unreachable"
@@ -101,7 +103,7 @@ const (
 
 // States are all there are.
 func States() []State {
-	return []State{Active, Off, NotHTTP, NoMatch, Refused, Failed, NoEndpoints, Unreachable, NACK, NotConnected, PendingACK}
+	return []State{Active, Off, NotHTTP, NoMatch, Refused, Failed, NoEndpoints, Waiting, Unreachable, NACK, NotConnected, PendingACK}
 }
 
 // Counts are what Envoy counted for one mirror. Counters are whole numbers

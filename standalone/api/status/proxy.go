@@ -125,6 +125,7 @@ func specsOf(g host.Generated, specs func(api.Key) *api.TrafficRoute) (ids []row
 			spec.foreign = others[spec.cluster]
 			spec.streamed = generator.LimitsOf(at.mirror.GetLimits()).MaxRequestBodyBytes == 0
 			spec.endpoints = endpointsOf(g.Resources, c)
+			spec.names = namesOf(c)
 		}
 		ids = append(ids, id)
 		rows[id] = spec
@@ -145,6 +146,22 @@ func endpointsOf(rs *xds.ResourceSet, c *cluster.Cluster) int {
 	return n
 }
 
+// namesOf are the names that Envoy looks up for a cluster, of which each is
+// there once; none where it is not one by DNS.
+func namesOf(c *cluster.Cluster) []string {
+	if c.GetType() != cluster.Cluster_STRICT_DNS {
+		return nil
+	}
+	var names []string
+	for _, locality := range c.GetLoadAssignment().GetEndpoints() {
+		for _, e := range locality.GetLbEndpoints() {
+			names = append(names, e.GetEndpoint().GetAddress().GetSocketAddress().GetAddress())
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // count takes in a flush of an Envoy.
 func (p *proxy) count(e *envoyStats, now time.Time, s *Status) {
 	if e.flushed.IsZero() && !p.admit(e, now, s) {
@@ -155,6 +172,7 @@ func (p *proxy) count(e *envoyStats, now time.Time, s *Status) {
 	p.flushes = append(slices.DeleteFunc(p.flushes, func(f *interval) bool { return now.Sub(f.to) > window }), of)
 	for _, g := range p.groups {
 		grown, shadow := e.grown(g.prefix)
+		g.resolution = e.resolution(g.prefix)
 		routes := make([]sample, len(g.rows))
 		for i, r := range g.rows {
 			v, primary := e.grown(r.spec.route)

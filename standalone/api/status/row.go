@@ -66,8 +66,9 @@ type rowSpec struct {
 	// foreign is the cluster of somebody else whose stats have the same name.
 	foreign  string
 	streamed bool // bodies are not held back
-	// endpoints of the mirror cluster.
+	// endpoints of the mirror cluster, and the names that Envoy looks up for it.
 	endpoints int
+	names     []string
 }
 
 // same reports whether both copy the same requests in the same way.

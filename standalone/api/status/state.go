@@ -2,6 +2,7 @@ package status
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
@@ -71,6 +72,8 @@ func (p *proxy) judge(r *row, envoy ads.ProxyStatus, refused *ads.Refusal) (Stat
 		return PendingACK, "Envoy has not acknowledged its configuration yet"
 	case r.spec.endpoints == 0:
 		return NoEndpoints, fmt.Sprintf("no ready instance has the tags %s", o.Destination)
+	case r.group != nil && len(r.spec.names) > 0 && r.group.resolution.waits():
+		return Waiting, fmt.Sprintf("Envoy has no address of %s: %s", strings.Join(r.spec.names, ", "), r.group.resolution)
 	case r.group != nil && r.group.failing:
 		return Unreachable, fmt.Sprintf("no copy reaches the shadow: connections to its %s fail, and Envoy leaves out for two seconds what fails five times",
 			instances(r.spec.endpoints))

@@ -168,6 +168,68 @@ var _ = Describe("the state", func() {
 		is(Active, "")
 	})
 
+	Describe("of a shadow that is known by name", func() {
+		const collector = "type: ExternalService\nname: collector\ntags: {kuma.io/service: collector, kuma.io/protocol: http}\nnetworking: {address: 'collector.example:80'}"
+		toCollector := route("{destination: {kuma.io/service: backend, version: v1}, mirror: {destination: {kuma.io/service: collector}, name: shadow}}")
+		var e *sim
+		BeforeEach(func() {
+			w.use(web, v1, collector, toCollector)
+			w.connect()
+			e = w.envoy()
+		})
+
+		DescribeTable("is waiting while Envoy has no address, and says what became of its lookups", func(reason string, counters ...any) {
+			e.add(counters...)
+			e.flushAfter(2 * time.Second)
+			is(Waiting, "Envoy has no address of collector.example: "+reason)
+		},
+			Entry("of a name server that is silent", "of 1 DNS lookups 0 were answered, 0 failed and 1 had no answer yet",
+				onShadow+"update_attempt", 1),
+			Entry("of one that fails", "of 3 DNS lookups 0 were answered, 3 failed and 0 had no answer yet",
+				onShadow+"update_attempt", 3, onShadow+"update_failure", 3),
+			Entry("of a name that does not exist", "of 6 DNS lookups 6 were answered, 0 failed and 0 had no answer yet",
+				onShadow+"update_attempt", 6, onShadow+"update_success", 6),
+			Entry("of a name that has no address any more", "of 9 DNS lookups 7 were answered, 1 failed and 1 had no answer yet",
+				onShadow+"update_attempt", 9, onShadow+"update_success", 7, onShadow+"update_failure", 1, onShadow+"membership_total", 0),
+		)
+
+		It("ends with its first address, and is waiting rather than unreachable", func() {
+			e.add(onShadow+"update_attempt", 1, onShadow+"upstream_cx_none_healthy", 1)
+			e.flushAfter(2 * time.Second)
+			is(Waiting, "")
+			waiting := w.clock
+			e.add(onShadow+"update_attempt", 1, onShadow+"update_failure", 1)
+			e.flushAfter(2 * time.Second)
+			is(Waiting, "of 2 DNS lookups")
+			Expect(w.mirror().Since).To(Equal(waiting))
+			e.add(onShadow+"update_success", 1, onShadow+"membership_total", 1)
+			e.requests(1, 1)
+			e.flushAfter(2 * time.Second)
+			is(Active, "")
+		})
+
+		It("is unreachable where the address takes no connections", func() {
+			e.add(onShadow+"update_attempt", 1, onShadow+"update_success", 1, onShadow+"membership_total", 1, onShadow+"upstream_rq_pending_failure_eject", 1)
+			e.flushAfter(2 * time.Second)
+			is(Unreachable, "connections to its only instance fail")
+		})
+
+		It("is active where Envoy says nothing of the name", func() {
+			e.flushAfter(2 * time.Second)
+			is(Active, "")
+		})
+	})
+
+	It("is never waiting where the shadow has no name to look up", func() {
+		w.use(web, v1, v2, mirrored(50))
+		w.connect()
+		e := w.envoy()
+		// Envoy counts what it is sent of endpoints so, too.
+		e.add(onShadow+"update_attempt", 1, onShadow+"update_success", 1)
+		e.flushAfter(2 * time.Second)
+		is(Active, "")
+	})
+
 	Describe("of a TrafficRoute that governs nothing", func() {
 		const elsewhere = `
 type: TrafficRoute

@@ -36,7 +36,7 @@ color=
 [ -t 1 ] || color=--no-color
 # shellcheck disable=SC2086 # flags
 go tool ginkgo run -p $race $color --randomize-all --randomize-suites --fail-on-pending --keep-going \
-	--timeout=12m --poll-progress-after=60s --output-dir="$reports" --json-report=report.json \
+	--timeout=30m --poll-progress-after=60s --output-dir="$reports" --json-report=report.json \
 	${GINKGO_FLAGS:-} "${packages[@]}" </dev/null || status=$?
 
 python3 build/test_summary.py "$reports/report.json" "$status"

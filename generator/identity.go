@@ -131,7 +131,8 @@ func (id Identity) optionsKey() string {
 // ClusterName returns the name of the mirror cluster: that of the destination's
 // Kuma cluster followed by "_mirror", by the mirror's name where it has one, so
 // that it is found in all that Envoy says of its clusters, and by a hash where
-// limits differ from the defaults or other options are set. It depends on nothing but the identity.
+// limits differ from the defaults or other options are set. It depends on
+// nothing but the identity.
 func (id Identity) ClusterName() string {
 	if id.Limits == DefaultLimits && id.Options == nil && !ambiguous.MatchString(id.Name) {
 		return id.plainName()

@@ -82,25 +82,3 @@ func headerNames(at api.Path, headers *api.TrafficRoute_Http_Modify_Headers) ite
 		}
 	}
 }
-
-// machineCommand returns the first command in the value of a header that reads
-// the proxy's machine, of those that badCommand lets through.
-func machineCommand(value string) (string, bool) {
-	for len(value) > 0 {
-		i := strings.IndexByte(value, '%')
-		if i < 0 {
-			return "", false
-		}
-		value = value[i:]
-		m := commandSyntax.FindStringSubmatch(value)
-		switch {
-		case m == nil:
-			value = value[min(len(value), 2):] // doubled, or badCommand has named it
-		case m[1] == "ENVIRONMENT":
-			return m[0], true
-		default:
-			value = value[len(m[0]):]
-		}
-	}
-	return "", false
-}

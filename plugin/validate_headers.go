@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"iter"
 	"regexp"
 	"strings"
 
@@ -119,29 +120,54 @@ func wordSet(list string) map[string]bool {
 	return set
 }
 
+// commands yields each percent sign in the value of a header that is not doubled,
+// with what follows, and the submatches of the command that begins there; nil
+// where none does.
+func commands(value string) iter.Seq2[string, []string] {
+	return func(yield func(string, []string) bool) {
+		for {
+			i := strings.IndexByte(value, '%')
+			if i < 0 {
+				return
+			}
+			value = value[i:]
+			m := commandSyntax.FindStringSubmatch(value)
+			if !strings.HasPrefix(value, "%%") && !yield(value, m) {
+				return
+			}
+			if m == nil {
+				value = value[min(len(value), 2):]
+			} else {
+				value = value[len(m[0]):]
+			}
+		}
+	}
+}
+
 // badCommand returns the first percent sign, with what follows, that is neither
 // doubled nor a command of Envoy's.
 func badCommand(value string) (string, bool) {
-	for {
-		i := strings.IndexByte(value, '%')
-		if i < 0 {
-			return "", false
-		}
-		value = value[i:]
-		if strings.HasPrefix(value, "%%") {
-			value = value[2:]
-			continue
-		}
-		m := commandSyntax.FindStringSubmatch(value)
+	for rest, m := range commands(value) {
 		if m == nil || !isCommand(m[0], m[1], m[2]) {
-			end := strings.IndexByte(value[1:], '%') + 2 // the whole, if there is an end
+			end := strings.IndexByte(rest[1:], '%') + 2 // the whole, if there is an end
 			if end == 1 || end > 40 {
-				end = min(len(value), 40)
+				end = min(len(rest), 40)
 			}
-			return value[:end], true
+			return rest[:end], true
 		}
-		value = value[len(m[0]):]
 	}
+	return "", false
+}
+
+// machineCommand returns the first command that reads the proxy's machine, of
+// those that badCommand lets through.
+func machineCommand(value string) (string, bool) {
+	for _, m := range commands(value) {
+		if m != nil && m[1] == "ENVIRONMENT" {
+			return m[0], true
+		}
+	}
+	return "", false
 }
 
 // isCommand reports whether whole, which is name and argument between percent

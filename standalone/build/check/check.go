@@ -17,8 +17,8 @@ import (
 )
 
 // Resources returns the errors of mesh.Validate and, where there are none, those
-// of mesh.Loops and the warnings: those of the plugin, and what comes to light when every proxy is
-// generated. Each is there once, ordered by source, object and path. Where ctx
+// of mesh.Loops and the warnings: those of the plugin, and what comes to light
+// when every proxy is generated. Each is there once, ordered by source, object and path. Where ctx
 // ends before it is done, there is nothing to tell.
 //
 // read gives the content of the files that ExternalServices name: ReadFile, or

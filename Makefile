@@ -35,6 +35,15 @@ envoy: ## get the pinned Envoy; the last line printed is its path (ENVOY=... use
 envoys: ## get every Envoy the tests run on
 	@$(GET_ENVOY) tests $(ENVOY_VERSIONS) | tr ':' '\n'
 
+.PHONY: browser
+browser: ## get the pinned Chromium that e2e/gui drives; the last line printed is its path (CHROME=... uses yours)
+	@node build/chrome/chrome.mjs
+
+.PHONY: screenshots
+screenshots: ## take the pictures of the web page in docs anew
+	CHROME="$$(node build/chrome/chrome.mjs)" KUMA_MIRROR_TEST_ENVOYS="$$($(GET_ENVOY) tests $(ENVOY_VERSION))" \
+		SCREENSHOTS=$(CURDIR)/docs go test -count=1 ./e2e/gui
+
 .PHONY: demo
 demo: build envoy ## two backends, a mirror and an Envoy to look at; Ctrl-C ends it
 	@bin/kuma-mirror demo $(DEMO_FLAGS)

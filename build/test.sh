@@ -14,6 +14,9 @@ fi
 export KUMA_MIRROR_TEST_ENVOYS
 echo "Envoys: ${KUMA_MIRROR_TEST_ENVOYS//:/, }"
 
+CHROME=$(node build/chrome/chrome.mjs)
+export CHROME
+
 race=--race
 if [ "$(go env CGO_ENABLED)" != 1 ]; then
 	race=

@@ -24,6 +24,8 @@ type apiRoutes struct {
 	rest http.Handler
 	// metrics answers /metrics.
 	metrics http.Handler
+	// gui answers /gui and all below.
+	gui http.Handler
 	// level is that of the log.
 	level *slog.LevelVar
 	log   *slog.Logger
@@ -62,7 +64,9 @@ func (a apiRoutes) handler() http.Handler {
 	// there is no such path.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h, ok := own[r.URL.Path]
-		if !ok {
+		if a.gui != nil && (r.URL.Path == "/gui" || strings.HasPrefix(r.URL.Path, "/gui/")) {
+			h = a.gui
+		} else if !ok {
 			h = a.rest
 		} else {
 			r.Pattern = r.URL.Path // for metrics

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
+	"github.com/kuma-mirror/kuma-mirror/standalone/api/gui"
 	"github.com/kuma-mirror/kuma-mirror/standalone/api/metrics"
 	"github.com/kuma-mirror/kuma-mirror/standalone/api/rest"
 	"github.com/kuma-mirror/kuma-mirror/standalone/api/status"
@@ -36,6 +37,7 @@ type composition struct {
 	// api is nil when it is off.
 	api         *http.Server
 	apiListener net.Listener
+	gui         *gui.GUI
 
 	// closers of what was opened, to be called last to first.
 	closers []io.Closer
@@ -110,12 +112,14 @@ func newComposition(cmd *cobra.Command, o runOptions, log *slog.Logger, level *s
 		CertificateExpiry: c.guard.CertificateExpiry,
 	})
 	if c.apiListener != nil {
+		c.gui = gui.New(gui.Options{Mirrors: mirrors.Mirrors, Inspect: mirrors.Inspect, Version: thisBuild().version, Log: log})
 		c.api = c.guard.Server(measured.API(apiRoutes{
 			rest: rest.New(rest.Options{
 				Catalog: resources, Store: db, Host: c.host, Mirrors: mirrors.Mirrors, Inspect: mirrors.Inspect, Stale: stale,
 				Version: thisBuild().version, Config: o.shown(), Log: log,
 			}),
 			metrics:  measured.Handler(),
+			gui:      c.gui,
 			level:    level,
 			log:      log,
 			ready:    c.ready,
@@ -203,6 +207,7 @@ func (c *composition) serve(ctx context.Context) error {
 
 	apiEnded := make(chan error, 1)
 	if c.api != nil {
+		tasks.Go(func() { c.gui.Run(background) })
 		tasks.Go(func() { apiEnded <- c.api.Serve(c.guard.API(c.apiListener)) })
 	}
 

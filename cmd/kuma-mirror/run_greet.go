@@ -38,6 +38,7 @@ func (g greeting) write(w io.Writer, resources []*api.Resource) {
 			readOnly = ", which changes nothing: --data-dir gives it a store"
 		}
 		say("Serving the API on %s%s", g.apiURL(), readOnly)
+		say("Serving the web page on %s/gui", g.apiURL())
 	}
 	if len(dataplanes) == 0 {
 		switch {

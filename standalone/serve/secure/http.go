@@ -106,7 +106,14 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 			})
 			return
 		}
+		if g.session(w, r) {
+			return
+		}
 		caller, refused := g.authenticate(r)
+		if refused != nil && ofGUI(r.URL.Path) && r.Header.Get("Authorization") == "" {
+			g.toLogin(w, r, refused)
+			return
+		}
 		if refused == nil && !caller.Role.may(Needs(r.Method, r.URL.Path)) {
 			refused = &refusal{
 				status: http.StatusForbidden, title: "Forbidden", caller: caller.Name,
@@ -142,10 +149,11 @@ func CallerOf(ctx context.Context) Caller {
 	return c
 }
 
-// open paths take no token: probes have none, and kumactl asks for the version
-// before it has been given one.
+// open paths take no token: probes have none, kumactl asks for the version before
+// it has been given one, and a browser has to show where to log in.
 func open(method, path string) bool {
-	return (method == http.MethodGet || method == http.MethodHead) && slices.Contains([]string{"/", "/healthz", "/readyz"}, path)
+	return (method == http.MethodGet || method == http.MethodHead) &&
+		(slices.Contains([]string{"/", "/healthz", "/readyz"}, path) || openGUI(path))
 }
 
 // Needs returns the role that a request takes where there are tokens. A path that
@@ -191,13 +199,20 @@ func (g *Guard) authenticate(r *http.Request) (Caller, *refusal) {
 		detail: "send a token in the header: Authorization: Bearer TOKEN",
 	}
 	values := r.Header.Values("Authorization")
-	if len(values) == 0 {
-		return Caller{}, missing
+	if len(values) == 0 && ofGUI(r.URL.Path) {
+		if cookie, err := r.Cookie(tokenCookie); err == nil {
+			return g.callerOf(r, cookie.Value)
+		}
 	}
 	token, ok := bearer(values)
 	if !ok {
 		return Caller{}, missing
 	}
+	return g.callerOf(r, token)
+}
+
+// callerOf returns whose token it is that a request shows.
+func (g *Guard) callerOf(r *http.Request, token string) (Caller, *refusal) {
 	if caller, known := g.tokens.Value().Lookup(token); known {
 		return caller, nil
 	}

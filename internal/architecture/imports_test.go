@@ -58,6 +58,7 @@ var rules = []rule{
 	{folder: "xds", ours: []string{"api"}, pure: true},
 	{folder: "generator", ours: []string{"api", "xds"}, pure: true},
 	{folder: "plugin", ours: []string{"api", "xds", "generator"}, pure: true},
+	{folder: "verdict", pure: true},
 	{folder: "standalone/ground", ours: core},
 	{folder: "standalone/source", ours: slices.Concat(core, below("source"))},
 	{folder: "standalone/build", ours: slices.Concat(core, below("build"))},

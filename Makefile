@@ -60,8 +60,12 @@ lint: ## formatting, vet, staticcheck, buf, go.mod, promtool
 generate: ## write api/**/*.pb.go anew from the .proto files
 	$(TOOL) buf generate
 
+.PHONY: notice
+notice: ## write NOTICE anew: the licences of what is linked
+	@build/notice.py > NOTICE.new && mv NOTICE.new NOTICE || { rm -f NOTICE.new; exit 1; }
+
 .PHONY: check-generated
-check-generated: ## fail if `make generate` would change anything
+check-generated: ## fail if `make generate` or `make notice` would change anything
 	@build/check-generated.sh
 
 .PHONY: golden
@@ -109,6 +113,16 @@ fuzz: ## fuzz every target for FUZZTIME (30s)
 		done; \
 	done
 
+GORELEASER = go tool -modfile=build/release/tools.mod goreleaser
+.PHONY: release-check
+release-check: ## check .goreleaser.yaml and build what a release has, but for the images, into dist/
+	$(GORELEASER) check
+	$(GORELEASER) release --snapshot --clean --skip=ko
+
+.PHONY: release
+release: ## make the release of the tag that is checked out, as a draft on GitHub (GITHUB_TOKEN)
+	$(GORELEASER) release --clean
+
 .PHONY: clean
 clean: ## remove what was built; the Envoys stay
-	rm -rf bin .cache
+	rm -rf bin dist .cache

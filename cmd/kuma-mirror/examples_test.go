@@ -51,12 +51,14 @@ var _ = Describe("the examples of operating", func() {
 		Expect(called).To(Equal(3))
 	})
 
-	It("call a command that there is, in the container", func() {
-		found := regexp.MustCompile(`(?m)^CMD (\[.*\])$`).FindStringSubmatch(read("Containerfile"))
-		Expect(found).NotTo(BeNil())
-		var args []string
-		Expect(json.Unmarshal([]byte(found[1]), &args)).To(Succeed())
-		accepted(args)
+	It("call commands that exist, in the containers", func() {
+		found := regexp.MustCompile(`(?m)^CMD (\[.*\])$`).FindAllStringSubmatch(read("Containerfile"), -1)
+		Expect(found).To(HaveLen(2))
+		for _, command := range found {
+			var args []string
+			Expect(json.Unmarshal([]byte(command[1]), &args)).To(Succeed())
+			accepted(args)
+		}
 	})
 
 	It("copy into the container what the program is built from", func(ctx SpecContext) {

@@ -34,6 +34,7 @@ Policies are Kuma's TrafficRoutes with a mirror section.`,
 		newBackupCommand(),
 		newRestoreCommand(),
 		newBackendCommand(),
+		newManCommand(),
 		newVersionCommand(),
 	)
 	return root

@@ -26,7 +26,9 @@ func Warnings(r *api.Resource) api.Violations {
 	c := &checker{resource: r}
 	c.unreachable(r.SpecPath().Field("conf"), spec.GetConf())
 	for i, h := range spec.GetConf().GetHttp() {
-		c.framingWarnings(r.SpecPath().Field("conf").Field("http").Index(i).Field("modify"), h.GetModify())
+		at := r.SpecPath().Field("conf").Field("http").Index(i)
+		c.matchWarnings(at.Field("match"), h.GetMatch())
+		c.framingWarnings(at.Field("modify"), h.GetModify())
 	}
 	for at, e := range spec.Entries() {
 		c.mirrorWarnings(r.SpecPath().Field(string(at)), e)

@@ -171,6 +171,7 @@ func (c *check) entry(m *mesh.Mesh, route *api.Resource, at api.Path, e api.Entr
 		at = at.Field("destination")
 		destination := api.Tags(mirror.GetDestination())
 		c.served(m, route, at, destination, outbound)
+		c.speaks(m, route, at, mirror, outbound)
 		differs := func(p api.Tags) bool { return !maps.Equal(p.Resolve(outbound), destination.Resolve(outbound)) }
 		looksOther := func(p api.Tags) bool { return !maps.Equal(p, destination) }
 		// Where all are written alike, plugin.Warnings has it already.

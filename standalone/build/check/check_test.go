@@ -74,6 +74,35 @@ var _ = Describe("a check", func() {
 			ContainSubstring(`conf.mirror.body: leaves out the messages of gRPC calls on the outbound to "backend"`)))
 	})
 
+	// shadowed is the route with a mirror to the service "shadow", and that service.
+	shadowed := func(shadow string) string {
+		return dataplanes + strings.Replace(route, "{kuma.io/service: backend, version: v2}", "{kuma.io/service: shadow}", 1) + "---\n" + shadow
+	}
+	inbound := func(tags string) string {
+		return "type: Dataplane\nname: shadow\nnetworking:\n  address: 192.0.2.2\n  inbound:\n  - {port: 80, tags: {kuma.io/service: shadow" + tags + "}}\n"
+	}
+	external := func(name, address, more string) string {
+		return "---\ntype: ExternalService\nname: " + name + "\ntags: {kuma.io/service: shadow, kuma.io/protocol: http}\nnetworking: {address: \"" + address + "\"" + more + "}\n"
+	}
+
+	DescribeTable("warns of a shadow that does not speak what copies are",
+		func(ctx SpecContext, documents string, want ...any) {
+			Expect(warnings(ctx, documents)).To(HaveExactElements(want...))
+		},
+		Entry("no protocol", shadowed(inbound("")), HavePrefix(`route: conf.mirror.destination: copies go to "shadow" as HTTP/1.1, though it is not known to speak HTTP`)),
+		Entry("kafka", shadowed(inbound(", kuma.io/protocol: kafka")), HavePrefix(`route: conf.mirror.destination: copies go to "shadow" as HTTP/1.1`)),
+		Entry("http", shadowed(inbound(", kuma.io/protocol: http"))),
+		Entry("http of gRPC calls", strings.ReplaceAll(shadowed(""), "protocol: http", "protocol: grpc")+inbound(", kuma.io/protocol: http"),
+			HavePrefix(`route: conf.mirror.destination: copies of gRPC calls on the outbound to "backend" go to "shadow" as HTTP/1.1`)),
+		Entry("grpc of gRPC calls", strings.ReplaceAll(shadowed(""), "protocol: http", "protocol: grpc")+inbound(", kuma.io/protocol: grpc")),
+		Entry("port 443 without TLS", shadowed(external("a", "a.test:443", "")), HavePrefix(`route: conf.mirror.destination: copies go to a.test:443 of "shadow" without TLS`)),
+		Entry("port 443 with TLS", shadowed(external("a", "a.test:443", ", tls: {enabled: true}"))),
+		Entry("several hosts", shadowed(external("a", "a.test:80", "")+external("b", "b.test:80", "")),
+			HavePrefix(`route: conf.mirror.destination: "shadow" has instances of several hosts, and all copies carry the first one's: a.test, not b.test`)),
+		Entry("several hosts that a mirror's own replaces", strings.Replace(shadowed(external("a", "a.test:80", "")+external("b", "b.test:80", "")),
+			"mirror: {destination", "mirror: {host: {value: c.test}, destination", 1)),
+	)
+
 	It("has nothing to say of what is right", func(ctx SpecContext) {
 		Expect(warnings(ctx, dataplanes+route)).To(BeEmpty())
 	})

@@ -10,6 +10,7 @@ import (
 	api "github.com/kuma-mirror/kuma-mirror/api/v1alpha1"
 	"github.com/kuma-mirror/kuma-mirror/plugin"
 	"github.com/kuma-mirror/kuma-mirror/standalone/build/generate"
+	"github.com/kuma-mirror/kuma-mirror/standalone/ground/mesh"
 	"github.com/kuma-mirror/kuma-mirror/xds"
 )
 
@@ -33,6 +34,37 @@ func (c *check) repeated(report plugin.Report, services map[string]string) {
 			continue
 		}
 		first[key] = o.Path
+	}
+}
+
+// speaks warns of a shadow that copies do not reach as it expects them: of
+// another protocol, without the TLS of its port, or under another's name.
+func (c *check) speaks(m *mesh.Mesh, route *api.Resource, at api.Path, mirror *api.TrafficRoute_Mirror, outbound api.Tags) {
+	shadow := api.Tags(mirror.GetDestination()).Resolve(outbound)
+	primary, service := m.Service(outbound.Service()), m.Service(shadow.Service())
+	if service == nil || !primary.Protocol().IsHTTP() {
+		return // said already
+	}
+	switch protocol := service.Protocol(); {
+	case !protocol.IsHTTP():
+		c.warn(route, at, "copies go to %q as HTTP/1.1, though it is not known to speak HTTP: its instances have no common %s of http, http2 or grpc",
+			shadow.Service(), api.ProtocolTag)
+	case primary.Protocol() == api.ProtocolGRPC && !protocol.IsHTTP2():
+		c.warn(route, at, "copies of gRPC calls on the outbound to %q go to %q as HTTP/1.1, by its %s: %s; gRPC needs grpc or http2",
+			outbound.Service(), shadow.Service(), api.ProtocolTag, protocol)
+	}
+	external := service.External(shadow)
+	for _, e := range external {
+		if e.Port == 443 && e.TLS == nil {
+			c.warn(route, at, "copies go to %s:443 of %q without TLS: its ExternalService has no networking.tls.enabled", e.Host, shadow.Service())
+		}
+	}
+	for _, e := range external {
+		if e.Host != external[0].Host && mirror.GetHost().GetValue() == "" {
+			c.warn(route, at, "%q has instances of several hosts, and all copies carry the first one's: %s, not %s; make each a service of its own, with a mirror each",
+				shadow.Service(), external[0].Host, e.Host)
+			break
+		}
 	}
 }
 

@@ -187,6 +187,10 @@ destination: {kuma.io/service: backend, version: v1}
 					switch r.URL.Path {
 					case "/a/500":
 						w.WriteHeader(http.StatusInternalServerError)
+					case "/a/404":
+						w.WriteHeader(http.StatusNotFound)
+					case "/a/302":
+						w.WriteHeader(http.StatusFound)
 					case "/a/break":
 						panic(http.ErrAbortHandler)
 					}
@@ -195,9 +199,15 @@ destination: {kuma.io/service: backend, version: v1}
 				s.send(ctx, 20, world.Request{Path: "/a/500"})
 				s.send(ctx, 4, world.Request{Path: "/a/break"}) // with a fifth, Envoy would leave it out
 				Eventually(ctx, shadow.Count).Should(Equal(24))
-				s.send(ctx, 40, world.Request{Path: "/a"})
-				s.figures(ctx, path, func(g Gomega, w status.Window, _ status.Total) {
+				s.send(ctx, 24, world.Request{Path: "/a"})
+				s.send(ctx, 8, world.Request{Path: "/a/404"})
+				s.send(ctx, 8, world.Request{Path: "/a/302"})
+				s.figures(ctx, path, func(g Gomega, w status.Window, t status.Total) {
 					g.Expect(w.Counts).To(Equal(status.Counts{Requests: 64, Copies: 64, ShadowErrors: 24}))
+					g.Expect(w.PrimaryAnswers).To(Equal(status.Answers{Success: 64}))
+					g.Expect(w.ShadowAnswers).To(Equal(status.Answers{Success: 24, Redirect: 8, ClientError: 8, ServerError: 24}))
+					g.Expect(t.ShadowAnswers).To(Equal(w.ShadowAnswers))
+					g.Expect(s.mirror(g, path).Note).To(Equal("the shadow answers 5xx to 37.5 % of the copies, the primary to 0 % of the requests"))
 					g.Expect(w.ShadowErrorRate).To(HaveValue(BeNumerically("~", 24.0/64)))
 					g.Expect(w.PrimaryErrorRate).To(HaveValue(BeZero()))
 					g.Expect(w.ShadowLatency).NotTo(BeNil())

@@ -32,6 +32,7 @@ type mirrorMetrics struct {
 	endpoints                     *prometheus.Desc
 	requests, copies, dropped     *prometheus.Desc
 	primaryErrors, shadowErrors   *prometheus.Desc
+	primaryAnswers, shadowAnswers *prometheus.Desc
 	primaryLatency, shadowLatency *prometheus.Desc
 }
 
@@ -52,6 +53,8 @@ func newMirrorMetrics(mirrors func() []status.Mirror) *mirrorMetrics {
 		dropped:        of("copies_dropped_total", "Copies that were dropped, by why; those dropped for their duration are among the copies as a rule.", "reason"),
 		primaryErrors:  of("route_errors_total", "Answers 5xx that clients got by the entry of the TrafficRoute."),
 		shadowErrors:   of("shadow_errors_total", "Copies that the shadow answered with 5xx or broke off."),
+		primaryAnswers: of("route_answers_total", "Answers that clients got by the entry of the TrafficRoute, by the class of their status.", "class"),
+		shadowAnswers:  of("shadow_answers_total", "Answers of the shadow, by the class of their status; 5xx has the copies that broke off before an answer, too.", "class"),
 		primaryLatency: of("route_duration_seconds", "Time to the answer on the entry in the last minute, at a percentile.", "percentile"),
 		shadowLatency:  of("shadow_duration_seconds", "Time to the shadow's answer in the last minute, at a percentile.", "percentile"),
 	}
@@ -61,7 +64,7 @@ func newMirrorMetrics(mirrors func() []status.Mirror) *mirrorMetrics {
 func (m *mirrorMetrics) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.count, m.leftOut, m.state, m.active, m.configured, m.endpoints, m.requests, m.copies, m.dropped,
-		m.primaryErrors, m.shadowErrors, m.primaryLatency, m.shadowLatency,
+		m.primaryErrors, m.shadowErrors, m.primaryAnswers, m.shadowAnswers, m.primaryLatency, m.shadowLatency,
 	} {
 		to <- d
 	}
@@ -70,8 +73,8 @@ func (m *mirrorMetrics) Describe(to chan<- *prometheus.Desc) {
 // mirror is what is said under one set of labels: a policy may govern several
 // outbounds of one data plane to the same service.
 type mirror struct {
-	rows   []*status.Mirror
-	counts *status.Counts // nil where there is nothing to count
+	rows  []*status.Mirror
+	total *status.Total // nil where there is nothing to count
 }
 
 // Collect implements prometheus.Collector.
@@ -109,14 +112,14 @@ func (m *mirror) add(row *status.Mirror) {
 	if row.Shadow.Cluster == "" && row.Total == nil {
 		return
 	}
-	if m.counts == nil {
+	if m.total == nil {
 		// Counters that begin at zero show their first increase, too.
-		m.counts = &status.Counts{}
+		m.total = &status.Total{}
 	}
 	if row.Total == nil {
 		return
 	}
-	c, more := m.counts, &row.Total.Counts
+	c, more := m.total, row.Total
 	c.Requests += more.Requests
 	c.Copies += more.Copies
 	c.Dropped.Concurrency += more.Dropped.Concurrency
@@ -126,6 +129,8 @@ func (m *mirror) add(row *status.Mirror) {
 	c.Dropped.ConnectionFailure += more.Dropped.ConnectionFailure
 	c.PrimaryErrors += more.PrimaryErrors
 	c.ShadowErrors += more.ShadowErrors
+	c.PrimaryAnswers.Add(more.PrimaryAnswers)
+	c.ShadowAnswers.Add(more.ShadowAnswers)
 }
 
 func (m *mirrorMetrics) collect(to chan<- prometheus.Metric, id []string, one *mirror) {
@@ -142,7 +147,7 @@ func (m *mirrorMetrics) collect(to chan<- prometheus.Metric, id []string, one *m
 	to <- gauge(m.active, number(active), id...)
 	to <- gauge(m.configured, first.Percentage/100, id...)
 	to <- gauge(m.endpoints, float64(first.Shadow.Endpoints), id...)
-	if c := one.counts; c != nil {
+	if c := one.total; c != nil {
 		to <- counter(m.requests, float64(c.Requests), id...)
 		to <- counter(m.copies, c.Copies, id...)
 		to <- counter(m.dropped, c.Dropped.Concurrency, with("concurrency")...)
@@ -152,6 +157,12 @@ func (m *mirrorMetrics) collect(to chan<- prometheus.Metric, id []string, one *m
 		to <- counter(m.dropped, c.Dropped.ConnectionFailure, with("connection_failure")...)
 		to <- counter(m.primaryErrors, float64(c.PrimaryErrors), id...)
 		to <- counter(m.shadowErrors, c.ShadowErrors, id...)
+		for class, n := range c.PrimaryAnswers.Classes() {
+			to <- counter(m.primaryAnswers, n, with(class)...)
+		}
+		for class, n := range c.ShadowAnswers.Classes() {
+			to <- counter(m.shadowAnswers, n, with(class)...)
+		}
 	}
 	// Percentiles cannot be added up: where there are several, the worst one
 	// is what to look at.

@@ -9,6 +9,9 @@ type counter int
 const (
 	rqTotal counter = iota
 	rqCompleted
+	rq2xx
+	rq3xx
+	rq4xx
 	rq5xx
 	rq502
 	rqCancelled
@@ -35,6 +38,12 @@ func counterOf(name string) (counter, bool) {
 		return rqTotal, true
 	case "upstream_rq_completed":
 		return rqCompleted, true
+	case "upstream_rq_2xx":
+		return rq2xx, true
+	case "upstream_rq_3xx":
+		return rq3xx, true
+	case "upstream_rq_4xx":
+		return rq4xx, true
 	case "upstream_rq_5xx":
 		return rq5xx, true
 	case "upstream_rq_502":
@@ -116,7 +125,7 @@ func (v *values) since(last *values) values {
 type copies struct {
 	sent     float64
 	dropped  Dropped
-	errors   float64
+	answers  Answers
 	answered float64
 }
 
@@ -128,7 +137,7 @@ func (c *copies) add(o copies, share float64) {
 	c.dropped.Duration += share * o.dropped.Duration
 	c.dropped.NoHealthyEndpoint += share * o.dropped.NoHealthyEndpoint
 	c.dropped.ConnectionFailure += share * o.dropped.ConnectionFailure
-	c.errors += share * o.errors
+	c.answers.add(o.answers, share)
 	c.answered += share * o.answered
 }
 
@@ -161,9 +170,17 @@ func copiesOf(v values, streamed bool) copies {
 	// Copies that are not sent Envoy answers itself, with 503; with 504 those
 	// that a client's own timeout ends.
 	own := c.dropped.Concurrency + c.dropped.NoHealthyEndpoint + c.dropped.ConnectionFailure + at(rqTimeout) + at(rqPerTryTimeout)
-	c.errors = max(0, at(rq5xx)-own)
+	c.answers = answersOf(v, own)
 	c.answered = max(0, at(rqCompleted)-own)
 	return c
+}
+
+// answersOf are the answers by class; own are those 5xx that Envoy gave itself.
+func answersOf(v values, own float64) Answers {
+	return Answers{
+		Success: float64(v[rq2xx]), Redirect: float64(v[rq3xx]), ClientError: float64(v[rq4xx]),
+		ServerError: max(0, float64(v[rq5xx])-own),
+	}
 }
 
 // requestsOf is how many requests a route had: those that were sent to the

@@ -22,10 +22,10 @@ var _ = Describe("counters", func() {
 		func(pairs map[string]uint64, streamed bool, expected copies) {
 			Expect(copiesOf(grown(pairs), streamed)).To(Equal(expected))
 		},
-		Entry("all is well", map[string]uint64{"upstream_rq_total": 20, "upstream_rq_completed": 20},
-			false, copies{sent: 20, answered: 20}),
+		Entry("all is well", map[string]uint64{"upstream_rq_total": 20, "upstream_rq_completed": 20, "upstream_rq_2xx": 18, "upstream_rq_4xx": 2},
+			false, copies{sent: 20, answered: 20, answers: Answers{Success: 18, ClientError: 2}}),
 		Entry("the shadow answers 500", map[string]uint64{"upstream_rq_total": 20, "upstream_rq_completed": 20, "upstream_rq_5xx": 20},
-			false, copies{sent: 20, answered: 20, errors: 20}),
+			false, copies{sent: 20, answered: 20, answers: Answers{ServerError: 20}}),
 		Entry("bodies too long, HTTP/1.1", map[string]uint64{
 			"upstream_rq_total": 19, "upstream_rq_completed": 10, "upstream_rq_cancelled": 1, "upstream_cx_destroy_local_with_active_rq": 9,
 		}, false, copies{sent: 10, answered: 10, dropped: Dropped{Body: 10}}),
@@ -60,20 +60,20 @@ var _ = Describe("counters", func() {
 		}, false, copies{dropped: Dropped{NoHealthyEndpoint: 15, ConnectionFailure: 5}}),
 		Entry("connections that break before the answer", map[string]uint64{
 			"upstream_rq_total": 20, "upstream_rq_completed": 20, "upstream_rq_5xx": 20,
-		}, false, copies{sent: 20, answered: 20, errors: 20}),
+		}, false, copies{sent: 20, answered: 20, answers: Answers{ServerError: 20}}),
 		Entry("connections that break in the answer", map[string]uint64{
 			"upstream_rq_total": 10, "upstream_rq_completed": 10, "upstream_cx_protocol_error": 10,
 		}, false, copies{sent: 10, answered: 10}),
 		Entry("answers that are no HTTP", map[string]uint64{
 			"upstream_rq_total": 10, "upstream_rq_completed": 10, "upstream_rq_5xx": 10, "upstream_rq_502": 10,
 			"upstream_cx_protocol_error": 10, "upstream_cx_destroy_local_with_active_rq": 10,
-		}, false, copies{sent: 10, answered: 10, errors: 10}),
+		}, false, copies{sent: 10, answered: 10, answers: Answers{ServerError: 10}}),
 	)
 
 	It("are those that have names", func() {
 		known := map[counter]bool{}
 		for _, name := range []string{
-			"upstream_rq_total", "upstream_rq_completed", "upstream_rq_5xx", "upstream_rq_502", "upstream_rq_cancelled",
+			"upstream_rq_total", "upstream_rq_completed", "upstream_rq_2xx", "upstream_rq_3xx", "upstream_rq_4xx", "upstream_rq_5xx", "upstream_rq_502", "upstream_rq_cancelled",
 			"upstream_rq_tx_reset", "upstream_rq_max_duration_reached", "upstream_rq_timeout", "upstream_rq_per_try_timeout",
 			"upstream_rq_pending_overflow", "upstream_rq_active_overflow", "upstream_rq_pending_failure_eject",
 			"upstream_cx_none_healthy", "upstream_cx_destroy_local_with_active_rq", "upstream_cx_protocol_error",
@@ -84,7 +84,7 @@ var _ = Describe("counters", func() {
 			known[c] = true
 		}
 		Expect(known).To(HaveLen(int(counters)))
-		_, ok := counterOf("upstream_rq_4xx")
+		_, ok := counterOf("upstream_rq_1xx")
 		Expect(ok).To(BeFalse())
 	})
 

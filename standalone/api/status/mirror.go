@@ -142,11 +142,39 @@ func (d Dropped) Sum() float64 {
 	return d.Concurrency + d.Body + d.Duration + d.NoHealthyEndpoint + d.ConnectionFailure
 }
 
+// Answers are answers by the class of their status, as their headers have it:
+// one that breaks off in its middle is in its class.
+type Answers struct {
+	Success     float64 `json:"2xx"`
+	Redirect    float64 `json:"3xx"`
+	ClientError float64 `json:"4xx"`
+	// ServerError of the shadow has the copies that broke off before an answer, too.
+	ServerError float64 `json:"5xx"`
+}
+
+// add adds a share of o.
+func (a *Answers) add(o Answers, share float64) {
+	a.Success += share * o.Success
+	a.Redirect += share * o.Redirect
+	a.ClientError += share * o.ClientError
+	a.ServerError += share * o.ServerError
+}
+
+// Add adds those of o.
+func (a *Answers) Add(o Answers) { a.add(o, 1) }
+
+// Sum is how many there are in all.
+func (a Answers) Sum() float64 { return a.Success + a.Redirect + a.ClientError + a.ServerError }
+
 // Window is Counts over the latest time, and what follows from them.
 type Window struct {
 	// Seconds that are covered; at most about a minute.
 	Seconds float64 `json:"seconds"`
 	Counts
+	// PrimaryAnswers are those that clients got on the entry, ShadowAnswers
+	// those to the copies.
+	PrimaryAnswers Answers `json:"primaryAnswers"`
+	ShadowAnswers  Answers `json:"shadowAnswers"`
 	// EffectivePercentage is 100 × Copies / Requests; nil without requests.
 	EffectivePercentage *float64 `json:"effectivePercentage,omitempty"`
 	// CopiesPerSecond and RequestsPerSecond are Copies and Requests by Seconds.
@@ -177,4 +205,7 @@ type Total struct {
 	// Since is when counting began.
 	Since time.Time `json:"since"`
 	Counts
+	// PrimaryAnswers and ShadowAnswers are as in Window.
+	PrimaryAnswers Answers `json:"primaryAnswers"`
+	ShadowAnswers  Answers `json:"shadowAnswers"`
 }

@@ -176,7 +176,7 @@ func (p *proxy) count(e *envoyStats, now time.Time, s *Status) {
 		routes := make([]sample, len(g.rows))
 		for i, r := range g.rows {
 			v, primary := e.grown(r.spec.route)
-			routes[i] = sample{sent: v[rqTotal], completed: v[rqCompleted], errors: v[rq5xx], primary: primary}
+			routes[i] = sample{sent: v[rqTotal], completed: v[rqCompleted], given: answersOf(v, 0), primary: primary}
 			if primary != nil {
 				routes[i].answers = primary.count
 			}

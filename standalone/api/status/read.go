@@ -118,6 +118,9 @@ func (p *proxy) mirrors(now time.Time, host proxies, start, size int) (all []Mir
 			continue
 		}
 		all[i].Window, all[i].Total = r.window(now, p.flushes), r.totals()
+		if w := all[i].Window; w != nil && all[i].Note == "" {
+			all[i].Note = difference(w.PrimaryAnswers, w.ShadowAnswers)
+		}
 		for _, other := range r.group.rows {
 			if other == r {
 				continue

@@ -84,9 +84,10 @@ func (s *rowSpec) mirrors() bool { return s.outcome.State == plugin.Injected }
 type sample struct {
 	of *interval // nil in sums
 	// Of the route: requests sent, completed, and answered by the primary.
-	sent, completed, answers, errors uint64
-	copies                           copies
-	primary, shadow                  *summary
+	sent, completed, answers uint64
+	given                    Answers // to clients
+	copies                   copies
+	primary, shadow          *summary
 }
 
 func (s *sample) empty() bool {
@@ -98,7 +99,7 @@ func (s *sample) add(o *sample) {
 	s.sent += o.sent
 	s.completed += o.completed
 	s.answers += o.answers
-	s.errors += o.errors
+	s.given.add(o.given, 1)
 	s.copies.add(o.copies, 1)
 }
 
@@ -107,8 +108,8 @@ func (s *sample) counts() Counts {
 		Requests:      requestsOf(s.sent, s.completed, s.answers),
 		Copies:        s.copies.sent,
 		Dropped:       s.copies.dropped,
-		PrimaryErrors: s.errors,
-		ShadowErrors:  s.copies.errors,
+		PrimaryErrors: uint64(s.given.ServerError),
+		ShadowErrors:  s.copies.answers.ServerError,
 	}
 }
 
@@ -169,6 +170,8 @@ func (r *row) window(now time.Time, flushes []*interval) *Window {
 	w := &Window{
 		Seconds:        covered.Seconds(),
 		Counts:         sum.counts(),
+		PrimaryAnswers: sum.given,
+		ShadowAnswers:  sum.copies.answers,
 		PrimaryLatency: latencyOf(primary),
 		ShadowLatency:  latencyOf(shadow),
 	}
@@ -178,10 +181,10 @@ func (r *row) window(now time.Time, flushes []*interval) *Window {
 		w.EffectivePercentage = new(100 * w.Copies / float64(w.Requests))
 	}
 	if sum.completed > 0 {
-		w.PrimaryErrorRate = new(float64(sum.errors) / float64(sum.completed))
+		w.PrimaryErrorRate = new(sum.given.ServerError / float64(sum.completed))
 	}
 	if sum.copies.answered > 0 {
-		w.ShadowErrorRate = new(sum.copies.errors / sum.copies.answered)
+		w.ShadowErrorRate = new(sum.copies.answers.ServerError / sum.copies.answered)
 	}
 	return w
 }
@@ -191,7 +194,7 @@ func (r *row) totals() *Total {
 	if r.counted.IsZero() {
 		return nil
 	}
-	t := &Total{Since: r.counted, Counts: r.total.counts()}
+	t := &Total{Since: r.counted, Counts: r.total.counts(), PrimaryAnswers: r.total.given, ShadowAnswers: r.total.copies.answers}
 	r.requests = max(r.requests, t.Requests)
 	r.sent = max(r.sent, t.Copies)
 	t.Requests, t.Copies = r.requests, r.sent

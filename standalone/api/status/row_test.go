@@ -22,6 +22,9 @@ var _ = Describe("figures", func() {
 	It("set what is copied beside what should be", func() {
 		e.requests(200, 98)
 		e.add(onRoute+"upstream_rq_5xx", 20, onShadow+"upstream_rq_5xx", 49)
+		e.add(onRoute+"upstream_rq_2xx", 177, onShadow+"upstream_rq_2xx", 40)
+		e.add(onRoute+"upstream_rq_3xx", 2, onShadow+"upstream_rq_3xx", 3)
+		e.add(onRoute+"upstream_rq_4xx", 1, onShadow+"upstream_rq_4xx", 6)
 		e.times[onRoute+"upstream_rq_time"] = []float64{1, 1, 1}
 		e.times[onShadow+"upstream_rq_time"] = []float64{5, 5}
 		e.flushAfter(2 * time.Second)
@@ -30,6 +33,8 @@ var _ = Describe("figures", func() {
 		Expect(m.Window).To(Equal(&Window{
 			Seconds:             2,
 			Counts:              Counts{Requests: 200, Copies: 98, PrimaryErrors: 20, ShadowErrors: 49},
+			PrimaryAnswers:      Answers{Success: 177, Redirect: 2, ClientError: 1, ServerError: 20},
+			ShadowAnswers:       Answers{Success: 40, Redirect: 3, ClientError: 6, ServerError: 49},
 			EffectivePercentage: new(49.0),
 			CopiesPerSecond:     49,
 			RequestsPerSecond:   100,

@@ -67,10 +67,8 @@ type Answer struct {
 	// GRPCStatus is negative where there was none.
 	GRPCStatus int
 	Ending     Ending
-	// Reason is a constant word for an ending, such as a response flag.
-	Reason    string
-	Duration  time.Duration
-	BodyBytes int64
+	Duration   time.Duration
+	BodyBytes  int64
 	// Header has allowed names only, in lower case.
 	Header map[string]string
 	// Body is nil for a line of a log.

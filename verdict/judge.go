@@ -105,18 +105,12 @@ func Judge(c *Counts, by Criteria) []Group {
 				if trials.Control > 0 {
 					d.NoiseKnown, d.Noise = true, float64(count.Control)/float64(trials.Control)
 					t.b, t.share = count.Control, ratio(trials)
-				} else if reverse, ok := f.Reverse(); ok && f.part() != partAnswer {
-					// Classes are those of the primary's status: the reverse of a status
-					// may be in another class, see below.
+				} else if reverse, ok := f.Reverse(); ok {
 					d.NoiseKnown, t.share = true, 0.5
-					if back := class.Fields[reverse]; back != nil {
-						t.b = back.Shadow
-					}
-					d.Noise = float64(t.b) / float64(d.Trials)
-				} else if ok {
-					d.NoiseKnown, t.share = true, 0.5
-					for _, any := range r.Classes {
-						if back := any.Fields[reverse]; back != nil {
+					for other, counts := range r.Classes {
+						// Classes are those of the primary's status: the reverse of a status
+						// may be in another class.
+						if back := counts.Fields[reverse]; back != nil && (other == name || f.part() == partAnswer) {
 							t.b += back.Shadow
 						}
 					}

@@ -26,11 +26,11 @@ func (c *checker) matchWarnings(at api.Path, match *api.TrafficRoute_Http_Match)
 // literal returns the kind and text of a matcher that compares letter by letter;
 // nothing of a regular expression.
 func literal(m *api.TrafficRoute_Http_Match_StringMatcher) (kind, text string) {
-	switch m.GetMatcherType().(type) {
-	case *api.TrafficRoute_Http_Match_StringMatcher_Exact:
-		return "exact", m.GetExact()
-	case *api.TrafficRoute_Http_Match_StringMatcher_Prefix:
-		return "prefix", m.GetPrefix()
+	switch t := textOf(m); t.kind {
+	case exactText:
+		return "exact", t.text
+	case prefixText:
+		return "prefix", t.text
 	}
 	return "", ""
 }

@@ -64,12 +64,13 @@ func (a apiRoutes) handler() http.Handler {
 	// there is no such path.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h, ok := own[r.URL.Path]
-		if a.gui != nil && (r.URL.Path == "/gui" || strings.HasPrefix(r.URL.Path, "/gui/")) {
+		switch {
+		case a.gui != nil && secure.OfGUI(r.URL.Path):
 			h = a.gui
-		} else if !ok {
-			h = a.rest
-		} else {
+		case ok:
 			r.Pattern = r.URL.Path // for metrics
+		default:
+			h = a.rest
 		}
 		h.ServeHTTP(w, r)
 	})

@@ -127,16 +127,16 @@ func (g *GUI) mirrors(w http.ResponseWriter, r *http.Request) {
 		g.fail(w, r, err)
 		return
 	}
-	filter := strings.TrimSpace(r.URL.Query().Get("q"))
 	var data struct {
 		Filter string
 		Rows   []status.Mirror
 		Total  int
 	}
-	data.Filter = filter
+	data.Filter = strings.TrimSpace(r.URL.Query().Get("q"))
+	filter := strings.ToLower(data.Filter)
 	for _, m := range all {
 		words := strings.Join([]string{m.Mesh, m.Dataplane, m.Policy, m.Match, m.Outbound, shadowName(m), string(m.State)}, " ")
-		if !strings.Contains(strings.ToLower(words), strings.ToLower(filter)) {
+		if !strings.Contains(strings.ToLower(words), filter) {
 			continue
 		}
 		if data.Total++; len(data.Rows) < maxRows {

@@ -95,18 +95,20 @@ func pointOf(w *status.Window) point {
 	if w == nil {
 		return point{}
 	}
-	p := point{known: true, requests: float32(w.RequestsPerSecond), copies: float32(w.CopiesPerSecond)}
+	known := func(f *float64) float32 {
+		if f == nil {
+			return 0
+		}
+		return float32(*f)
+	}
+	p := point{
+		known: true, requests: float32(w.RequestsPerSecond), copies: float32(w.CopiesPerSecond),
+		effective:     known(w.EffectivePercentage),
+		primaryErrors: 100 * known(w.PrimaryErrorRate), shadowErrors: 100 * known(w.ShadowErrorRate),
+	}
 	if w.Seconds > 0 {
 		p.drops = float32(w.Dropped.Sum() / w.Seconds)
 	}
-	for to, from := range map[*float32]*float64{
-		&p.effective: w.EffectivePercentage, &p.primaryErrors: w.PrimaryErrorRate, &p.shadowErrors: w.ShadowErrorRate,
-	} {
-		if from != nil {
-			*to = float32(*from)
-		}
-	}
-	p.primaryErrors, p.shadowErrors = 100*p.primaryErrors, 100*p.shadowErrors
 	if w.PrimaryLatency != nil {
 		p.primary = float32(w.PrimaryLatency.P99)
 	}

@@ -129,8 +129,8 @@ func (m *mirror) add(row *status.Mirror) {
 	c.Dropped.ConnectionFailure += more.Dropped.ConnectionFailure
 	c.PrimaryErrors += more.PrimaryErrors
 	c.ShadowErrors += more.ShadowErrors
-	c.PrimaryAnswers.Add(more.PrimaryAnswers)
-	c.ShadowAnswers.Add(more.ShadowAnswers)
+	c.PrimaryAnswers.Add(more.PrimaryAnswers, 1)
+	c.ShadowAnswers.Add(more.ShadowAnswers, 1)
 }
 
 func (m *mirrorMetrics) collect(to chan<- prometheus.Metric, id []string, one *mirror) {

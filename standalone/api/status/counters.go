@@ -137,7 +137,7 @@ func (c *copies) add(o copies, share float64) {
 	c.dropped.Duration += share * o.dropped.Duration
 	c.dropped.NoHealthyEndpoint += share * o.dropped.NoHealthyEndpoint
 	c.dropped.ConnectionFailure += share * o.dropped.ConnectionFailure
-	c.answers.add(o.answers, share)
+	c.answers.Add(o.answers, share)
 	c.answered += share * o.answered
 }
 

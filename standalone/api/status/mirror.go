@@ -152,16 +152,13 @@ type Answers struct {
 	ServerError float64 `json:"5xx"`
 }
 
-// add adds a share of o.
-func (a *Answers) add(o Answers, share float64) {
+// Add adds a share of o.
+func (a *Answers) Add(o Answers, share float64) {
 	a.Success += share * o.Success
 	a.Redirect += share * o.Redirect
 	a.ClientError += share * o.ClientError
 	a.ServerError += share * o.ServerError
 }
-
-// Add adds those of o.
-func (a *Answers) Add(o Answers) { a.add(o, 1) }
 
 // Sum is how many there are in all.
 func (a Answers) Sum() float64 { return a.Success + a.Redirect + a.ClientError + a.ServerError }

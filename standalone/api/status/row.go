@@ -99,7 +99,7 @@ func (s *sample) add(o *sample) {
 	s.sent += o.sent
 	s.completed += o.completed
 	s.answers += o.answers
-	s.given.add(o.given, 1)
+	s.given.Add(o.given, 1)
 	s.copies.add(o.copies, 1)
 }
 

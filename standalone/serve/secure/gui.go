@@ -18,7 +18,8 @@ const (
 	maxLogin = 4 << 10
 )
 
-func ofGUI(path string) bool { return path == guiPath || strings.HasPrefix(path, guiPath+"/") }
+// OfGUI reports whether a path is that of the web page, or below it.
+func OfGUI(path string) bool { return path == guiPath || strings.HasPrefix(path, guiPath+"/") }
 
 // openGUI are the paths of the web page that take no token: to log in, and what
 // that page is made of.
@@ -60,15 +61,16 @@ func (g *Guard) session(w http.ResponseWriter, r *http.Request) bool {
 // toLogin sends a browser whose token is missing or unknown to where it can give
 // one. What it has is forgotten, so that it is not counted as a guess again.
 func (g *Guard) toLogin(w http.ResponseWriter, r *http.Request, refused *refusal) {
-	to := guiLogin
-	if _, err := r.Cookie(tokenCookie); err == nil {
+	_, err := r.Cookie(tokenCookie)
+	if err == nil {
 		g.setCookie(w, "", -1)
-		to += "?failed=token"
-	} else if r.Method == http.MethodPost {
-		to += "?failed=token"
 	}
-	if refused.status == http.StatusTooManyRequests {
-		to = guiLogin + "?failed=wait"
+	to := guiLogin
+	switch {
+	case refused.status == http.StatusTooManyRequests:
+		to += "?failed=wait"
+	case err == nil || r.Method == http.MethodPost:
+		to += "?failed=token"
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	http.Redirect(w, r, to, http.StatusSeeOther)

@@ -110,7 +110,7 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 			return
 		}
 		caller, refused := g.authenticate(r)
-		if refused != nil && ofGUI(r.URL.Path) && r.Header.Get("Authorization") == "" {
+		if refused != nil && OfGUI(r.URL.Path) && r.Header.Get("Authorization") == "" {
 			g.toLogin(w, r, refused)
 			return
 		}
@@ -199,7 +199,7 @@ func (g *Guard) authenticate(r *http.Request) (Caller, *refusal) {
 		detail: "send a token in the header: Authorization: Bearer TOKEN",
 	}
 	values := r.Header.Values("Authorization")
-	if len(values) == 0 && ofGUI(r.URL.Path) {
+	if len(values) == 0 && OfGUI(r.URL.Path) {
 		if cookie, err := r.Cookie(tokenCookie); err == nil {
 			return g.callerOf(r, cookie.Value)
 		}
